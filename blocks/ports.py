@@ -1,0 +1,204 @@
+"""The small protocols behind which the outside world stands.
+
+Each port has an embedded implementation that needs nothing installed and, later, ones for production systems; all of
+one port pass the same contract tests (`tests/contracts/`). Domain code sees only what is named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import pyarrow as pa
+
+from flywheel.config import CandidateConfig, LoraConfig, TrainingConfig
+from flywheel.progress import Progress
+from flywheel.results import Customization, RunResult
+from flywheel.tokens import TokenCounter
+
+# --- log store -------------------------------------------------------------------------------------------------
+
+
+class LogQuery(msgspec.Struct, frozen=True):
+    """Which records to read. `limit` keeps the newest; `traffic_share` is decided by a hash of each record."""
+
+    workload_id: str
+    client_id: str
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+    traffic_share: float = 1.0
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A line that could not be read as a record of any workload. Field meanings: `curation.schema.REJECTED_FILE`."""
+
+    reason: str
+    detail: str
+    file: str | None
+    line: int | None
+    record: Any
+
+
+class LogBatch(msgspec.Struct, frozen=True):
+    """What a log store read in one go.
+
+    `records` has the schema `curation.schema.EXTRACTED`; `refused` are unreadable lines; `out_of_scope` and
+    `over_limit` count readable records that the query leaves out.
+    """
+
+    records: pa.RecordBatch
+    refused: Sequence[Refusal] = ()
+    out_of_scope: int = 0
+    over_limit: int = 0
+
+
+class WorkloadSummary(msgspec.Struct, frozen=True):
+    """One workload of one client, as the log store sees it. Times are ISO 8601 in UTC."""
+
+    workload_id: str | None
+    client_id: str | None
+    records: int
+    tools: list[str]
+    first: str | None
+    last: str | None
+    share_without_workload_id: float
+
+
+class LogStore(Protocol):
+    """Where production logs are read from."""
+
+    def read(self, query: LogQuery, progress: Progress) -> Iterator[LogBatch]:
+        """Yield the matching records in batches, memory bounded by a batch.
+
+        Raises: DataError (nothing there, unreadable), RemoteError.
+        """
+
+    def workloads(self, progress: Progress) -> list[WorkloadSummary]:
+        """List what the log holds, largest first."""
+
+
+# --- dataset store ---------------------------------------------------------------------------------------------
+
+
+class DatasetRef(msgspec.Struct, frozen=True):
+    """A published dataset: `name` is `<kind>-<hash of its key>`, `uri` where it lies, `counts` from its manifest."""
+
+    name: str
+    uri: str
+    counts: dict[str, Any] = {}
+
+
+class DatasetStore(Protocol):
+    """Where the steps of curation leave their directories. A dataset is there whole or not at all."""
+
+    def find(self, kind: str, key: dict[str, Any]) -> DatasetRef | None:
+        """The dataset made earlier under the same key (settings and parents), or None."""
+
+    def create(self, kind: str, key: dict[str, Any]) -> AbstractContextManager[Staging]:
+        """A fresh directory to fill; published atomically when the block ends without an exception, else removed."""
+
+    def open(self, ref: DatasetRef) -> Path:
+        """A local directory with the dataset's files, checksums verified. Raises DatasetError."""
+
+    def scratch(self, name: str) -> Path:
+        """A directory that survives a crash and belongs to one name: partial predictions, checkpoints."""
+
+
+class Staging(Protocol):
+    """A dataset being written. Set `counts` before the block ends; `ref` is there after it."""
+
+    path: Path
+    counts: dict[str, Any]
+    ref: DatasetRef
+
+
+# --- run store -------------------------------------------------------------------------------------------------
+
+
+class LedgerEntry(msgspec.Struct, frozen=True):
+    """Something that exists elsewhere and must be freed: written before it is asked for, struck off when it is gone."""
+
+    run_id: str
+    kind: str
+    name: str
+    platform: str
+    created_at: str
+    details: dict[str, Any] = {}
+
+
+class RunStore(Protocol):
+    """History: runs, candidates, evaluations, customizations, and the ledger of what is still allocated.
+
+    Writes are idempotent by id. Prediction lines are not here; evaluations refer to their file.
+    """
+
+    def save_run(self, run: RunResult) -> None:
+        """Insert or replace a run with its candidates, evaluations and customizations."""
+
+    def load_run(self, run_id: str) -> RunResult:
+        """Raises DataError with the nearest ids where there is none. A unique prefix of an id is enough."""
+
+    def list_runs(
+        self, workload_id: str | None = None, client_id: str | None = None, limit: int = 50
+    ) -> list[RunResult]:
+        """Newest first."""
+
+    def record_resource(self, entry: LedgerEntry) -> None: ...
+
+    def strike_resource(self, kind: str, name: str) -> None: ...
+
+    def allocated(self, run_id: str | None = None) -> list[LedgerEntry]: ...
+
+    def close(self) -> None: ...
+
+
+# --- platform --------------------------------------------------------------------------------------------------
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A model that answers over the OpenAI chat protocol at `{base_url}/chat/completions`.
+
+    `api_key_env` names the environment variable that holds the key; the key itself never travels.
+    """
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+
+
+class FineTuneRequest(msgspec.Struct, frozen=True):
+    """One fine-tune. `name` is derived from run, candidate and content: submitting it twice trains once."""
+
+    name: str
+    model: str
+    train: Path  # directory with training.jsonl and validation.jsonl
+    training: TrainingConfig
+    lora: LoraConfig
+
+
+class Platform(Protocol):
+    """Who deploys, fine-tunes and serves. Every call may be repeated: names decide, existing things are adopted."""
+
+    async def context_length(self, candidate: CandidateConfig) -> int: ...
+
+    async def token_counter(self, candidate: CandidateConfig) -> TokenCounter: ...
+
+    async def deploy(self, name: str, candidate: CandidateConfig, progress: Progress) -> Endpoint:
+        """Bring the model up and return when a real completion came back. Raises RemoteError."""
+
+    async def fine_tune(self, request: FineTuneRequest, progress: Progress) -> Customization:
+        """Train one adapter and wait for its end; cancelling the call stops the training and sees it stopped.
+
+        Raises: RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled.
+        """
+
+    async def serve_customization(self, name: str, customization: Customization) -> Endpoint:
+        """Make the fine-tuned model answer beside its base on the deployment `name`."""
+
+    async def shut_down(self, name: str) -> None:
+        """Free the deployment and see it gone. A deployment that does not exist is no error."""

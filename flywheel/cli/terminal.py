@@ -1,0 +1,92 @@
+"""What reaches a terminal: escaped text, one console for people on stderr, JSON for programs on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flywheel.progress import Progress
+
+
+def plain(text: str) -> str:
+    """`text` with control characters shown, so that nothing from a log can steer the terminal.
+
+    Line feeds and tabs stay; every other C0/C1 control character and every bidirectional override becomes its
+    escape sequence in letters.
+    """
+    return "".join(
+        char if char in "\n\t" or not _is_control(char) else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def _is_control(char: str) -> bool:
+    code = ord(char)
+    return code < 0x20 or 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document on stdout; not-a-number has no place in it."""
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def console(to_stderr: bool = False) -> Console:
+    """A rich console without markup or emoji codes, so that text is shown as it is."""
+    from rich.console import Console
+
+    return Console(stderr=to_stderr, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def progress_bars(enabled: bool = True) -> Iterator[Progress]:
+    """Progress bars on stderr, one a stage; lines of text where stderr is no terminal; silence when not enabled."""
+    from flywheel.progress import silent
+
+    if not enabled:
+        yield silent
+        return
+    if not sys.stderr.isatty():
+        yield _LineProgress()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
+        console=console(to_stderr=True),
+    )
+    task_ids: dict[str, Any] = {}
+
+    def update(stage: str, done: int, total: int | None, detail: str = "") -> None:
+        if stage not in task_ids:
+            task_ids[stage] = bars.add_task(plain(stage), total=total, detail="")
+        bars.update(task_ids[stage], completed=done, total=total, detail=plain(detail))
+
+    with bars:
+        yield update
+
+
+class _LineProgress:
+    """Prints a stage when it starts, at each quarter, and when it ends: readable in a CI log."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+        quarter = 0 if not total else min(4, 4 * done // total)
+        if self._last.get(stage, -1) == quarter:
+            return
+        self._last[stage] = quarter
+        of = "" if total is None else f"/{total}"
+        print(plain(f"{stage}: {done}{of} {detail}".rstrip()), file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Dataset rows in the field's shapes: evaluation items, in-context examples, fine-tuning rows."""

@@ -1,0 +1,1 @@
+"""Comparing answers with reference answers, and saying how sure the result is."""

@@ -1,0 +1,148 @@
+"""What evaluations produce: predictions, scores, results of candidates and of runs.
+
+All of it is plain typed data that goes to the stores and to reports as JSON. A score never stands alone: n, the
+interval and the count of unscored items stand beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+EvalType = Literal["base-eval", "icl-eval", "customized-eval"]
+EVAL_TYPES: tuple[EvalType, ...] = ("base-eval", "icl-eval", "customized-eval")
+
+CandidateStatus = Literal["pending", "running", "completed", "partial", "failed", "cancelled"]
+RunStatus = Literal["running", "completed", "partial", "failed", "cancelled"]
+
+
+class EvalItem(msgspec.Struct, frozen=True):
+    """One row of `eval_data.jsonl`: what is asked, and what production answered.
+
+    `cluster` names the group of dependent records (near-duplicates and turns of one conversation) that the item
+    comes from; `weight` counts the logged calls that it stands for.
+    """
+
+    id: str
+    request: dict[str, Any]
+    response: dict[str, Any]
+    cluster: str
+    weight: int = 1
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One answer of a candidate: one line of a predictions file.
+
+    `response` is the chat completion verbatim, None where there was none; `error` then says why. `scores` holds one
+    value in [0, 1] for each metric that applies; a metric that applies but could not be computed is None.
+    """
+
+    id: str
+    response: dict[str, Any] | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+    scores: dict[str, float | None] = {}
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    finish_reason: str | None = None
+    attempts: int = 1
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A mean over `n` scored items; `value` and `interval` are None when n is 0.
+
+    `unscored` counts items the metric applies to that got no score (no answer, unusable answer). They are not zeros.
+    """
+
+    value: float | None
+    n: int
+    unscored: int
+    interval: Interval | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the answers cost to make. Means are per answered item; latencies are in milliseconds."""
+
+    answered: int = 0
+    errors: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    latency_ms_mean: float | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """One candidate on the evaluation items in one of three ways.
+
+    `primary` names the score that stands for the whole in tables. `error` set means that it was not run, or not to
+    its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC.
+    """
+
+    eval_type: EvalType
+    model: str
+    primary: str | None = None
+    scores: dict[str, Score] = {}
+    items: int = 0
+    usage: Usage = Usage()
+    progress: float = 0.0
+    started_at: str | None = None
+    finished_at: str | None = None
+    runtime_seconds: float | None = None
+    predictions: str | None = None
+    overrides: dict[str, Any] = {}
+    error: str | None = None
+
+
+class Customization(msgspec.Struct, frozen=True):
+    """One fine-tune of one candidate, as the platform reported it."""
+
+    job: str
+    model: str | None = None
+    status: Literal["running", "completed", "failed", "cancelled"] = "running"
+    train_loss: float | None = None
+    val_loss: float | None = None
+    train_rows: int = 0
+    skipped_rows: int = 0
+    tokens: int = 0
+    runtime_seconds: float | None = None
+    adapter: str | None = None
+    error: str | None = None
+
+
+class CandidateResult(msgspec.Struct, frozen=True):
+    """Everything known of one candidate in one run."""
+
+    candidate: str
+    model_name: str
+    status: CandidateStatus
+    evaluations: list[Evaluation] = []
+    customization: Customization | None = None
+    error: str | None = None
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """One turn of the flywheel. `funnel` maps each step of curation to its counts."""
+
+    run_id: str
+    workload_id: str
+    client_id: str
+    status: RunStatus
+    started_at: str
+    finished_at: str | None = None
+    message: str = ""
+    production_model: str | None = None
+    funnel: dict[str, int] = {}
+    datasets: dict[str, str] = {}
+    candidates: list[CandidateResult] = []
+    config: dict[str, Any] = {}
+    error: str | None = None

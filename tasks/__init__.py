@@ -1,0 +1,1 @@
+"""Prefect tasks: units of retry that join `flywheel` and `blocks`."""
