@@ -239,6 +239,23 @@ class CandidateConfig(Settings):
     )
 
 
+class ConnectionsConfig(Settings):
+    """Which log store, stores and platform a run speaks to.
+
+    A value is the embedded implementation's name or `<block type slug>/<block name>` of a saved Prefect block. The
+    secrets stay in the block.
+    """
+
+    home: str = Field(
+        default="",
+        description="Directory of the embedded stores and of local models. Empty: $FLYWHEEL_HOME, else ~/.flywheel.",
+    )
+    log_store: str = Field(default="files", description="'files' reads logs.path; else a saved block.")
+    dataset_store: str = Field(default="embedded", description="'embedded' is a directory; else a saved block.")
+    run_store: str = Field(default="embedded", description="'embedded' is an SQLite file; else a saved block.")
+    platform: str = Field(default="local", description="'local' trains and serves on this machine; else a saved block.")
+
+
 class FlywheelConfig(Settings):
     """One turn of the flywheel for one workload of one client."""
 
@@ -254,6 +271,15 @@ class FlywheelConfig(Settings):
     training_config: TrainingConfig = Field(default=TrainingConfig(), description="Fine-tuning.")
     lora_config: LoraConfig = Field(default=LoraConfig(), description="Shape of the adapters.")
     evaluation_config: EvaluationConfig = Field(default=EvaluationConfig(), description="Asking and scoring.")
+    connections: ConnectionsConfig = Field(
+        default=ConnectionsConfig(), description="Where logs, datasets, history and models are."
+    )
+    gpu_slots: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Size of the Prefect concurrency limit 'gpu' if a run has to create it; an existing one is kept.",
+    )
     candidates: list[CandidateConfig] = Field(
         default=[CandidateConfig(model="demo:smollm2-135m")],
         min_length=1,

@@ -6,6 +6,9 @@ progress artifact, a test records what came.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -25,3 +28,21 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int | None, detail: str = "") -> None:
     """A `Progress` that tells nobody."""
+
+
+_listener: ContextVar[Progress] = ContextVar("progress_listener", default=silent)
+
+
+@contextmanager
+def listening(listener: Progress) -> Iterator[None]:
+    """Everything that this context starts, tasks and threads included, reports to `listener` as well."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def listener() -> Progress:
+    """Who listens in this context; `silent` where nobody does."""
+    return _listener.get()

@@ -1,0 +1,81 @@
+"""From the names in `ConnectionsConfig` to the things themselves.
+
+Connections are built late, inside the task that needs them: a config holds names, a block knows how to reach a
+service, and neither holds a connection.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from flywheel.config import ConnectionsConfig, FlywheelConfig
+from flywheel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from blocks.ports import DatasetStore, LogStore, Platform, RunStore
+
+
+def home_directory(connections: ConnectionsConfig) -> Path:
+    """Where the embedded stores and local models live: the setting, else $FLYWHEEL_HOME, else ~/.flywheel."""
+    return Path(connections.home or os.environ.get("FLYWHEEL_HOME") or Path.home() / ".flywheel").expanduser().absolute()
+
+
+async def open_log_store(config: FlywheelConfig) -> LogStore:
+    """The log store that `config.connections.log_store` names."""
+    name = config.connections.log_store
+    if name == "files":
+        from blocks.file_log_store import FileLogStore
+
+        if not config.logs.path:
+            raise ConfigError("No log to read: set logs.path (or --logs) to a file or directory of logs.")
+        path = Path(config.logs.path).expanduser()
+        return FileLogStore(path, max_record_bytes=config.validation_config.max_record_bytes)
+    return cast("LogStore", await _from_block(name, "log_store", embedded="files"))
+
+
+async def open_dataset_store(connections: ConnectionsConfig) -> DatasetStore:
+    """The dataset store that `connections.dataset_store` names."""
+    if connections.dataset_store == "embedded":
+        from blocks.directory_dataset_store import DirectoryDatasetStore
+
+        return DirectoryDatasetStore(home_directory(connections) / "datasets")
+    return cast("DatasetStore", await _from_block(connections.dataset_store, "dataset_store", embedded="embedded"))
+
+
+async def open_run_store(connections: ConnectionsConfig) -> RunStore:
+    """The run store that `connections.run_store` names."""
+    if connections.run_store == "embedded":
+        from blocks.sqlite_run_store import SqliteRunStore
+
+        return SqliteRunStore(home_directory(connections) / "runs.sqlite")
+    return cast("RunStore", await _from_block(connections.run_store, "run_store", embedded="embedded"))
+
+
+async def open_platform(connections: ConnectionsConfig) -> Platform:
+    """The platform that `connections.platform` names."""
+    if connections.platform == "local":
+        from blocks.local_platform.platform import LocalPlatform
+
+        return LocalPlatform(home_directory(connections))
+    return cast("Platform", await _from_block(connections.platform, "platform", embedded="local"))
+
+
+async def _from_block(name: str, setting: str, *, embedded: str) -> Any:
+    from prefect.blocks.core import Block
+
+    if "/" not in name:
+        raise ConfigError(
+            f"connections.{setting} is {name!r}; use {embedded!r} or '<block type>/<block name>' of a saved block."
+        )
+    try:
+        block: Any = await Block.aload(name)
+    except ValueError as error:
+        raise ConfigError(
+            f"connections.{setting} names the block {name!r}, which the Prefect server does not have. "
+            "List what is there with `prefect block ls`."
+        ) from error
+    if not hasattr(block, "connect"):
+        raise ConfigError(f"The block {name!r} cannot be used as connections.{setting}: it has no connect().")
+    return block.connect()

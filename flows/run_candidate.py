@@ -1,0 +1,169 @@
+"""One candidate from deployment to shut-down: the inner DAG of a run.
+
+    icl dataset
+    deploy ─┬─ base-eval
+            ├─ icl-eval
+            └─ fine-tune → customized-eval
+    shut down (always)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
+
+from prefect import flow
+from prefect.concurrency.asyncio import concurrency
+from prefect.logging import get_run_logger
+
+from blocks.ports import Endpoint
+from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.errors import FlywheelError
+from flywheel.results import CandidateResult, Customization, Evaluation, EvalType
+from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
+from tasks.curation import CuratedData, Reference, build_icl_dataset
+from tasks.evaluation import evaluate
+from tasks.runs import candidate_status, finished_candidate
+
+GPU_LIMIT = "gpu"
+LEASE_SECONDS = 60
+T = TypeVar("T")
+
+
+@flow(name="candidate", flow_run_name="{candidate.name}")
+async def run_candidate(
+    run_id: str, candidate: CandidateConfig, config: FlywheelConfig, data: CuratedData
+) -> CandidateResult:
+    """Deploy, evaluate, fine-tune and evaluate one candidate, within its GPU slots.
+
+    Args:
+        run_id: The run that the candidate belongs to.
+        candidate: The model under test.
+        config: The settings of the run.
+        data: What curation left.
+    """
+    if done := await finished_candidate(config, run_id, candidate):
+        return done  # an earlier attempt at this run got to its end with this candidate
+    icl: Reference | Exception | None = None
+    if candidate.icl:
+        icl = await outcome(build_icl_dataset(config, candidate, data))
+    async with concurrency(
+        GPU_LIMIT,
+        occupy=max(1, candidate.gpus),
+        strict=True,  # a missing limit must not mean that nothing is limited
+        lease_duration=LEASE_SECONDS,
+        raise_on_lease_renewal_failure=False,
+    ):
+        try:
+            endpoint = await deploy(run_id, candidate, config)
+            legs = await asyncio.gather(
+                _base(run_id, candidate, endpoint, data, config),
+                _icl(run_id, candidate, endpoint, icl, config),
+                _customized(run_id, candidate, data, config),
+                return_exceptions=True,
+            )
+        finally:
+            await uninterrupted(shut_down(run_id, candidate, config))
+    reraise_stop(legs)
+    return _collect(candidate, legs)
+
+
+async def _base(
+    run_id: str, candidate: CandidateConfig, endpoint: Endpoint, data: CuratedData, config: FlywheelConfig
+) -> Evaluation:
+    return await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, "base/eval_data.jsonl", config)
+
+
+async def _icl(
+    run_id: str,
+    candidate: CandidateConfig,
+    endpoint: Endpoint,
+    dataset: Reference | Exception | None,
+    config: FlywheelConfig,
+) -> Evaluation | None:
+    if dataset is None:
+        return None
+    if isinstance(dataset, Exception):
+        raise dataset
+    return await evaluate(run_id, candidate, "icl-eval", endpoint, dataset, "eval_data.jsonl", config)
+
+
+async def _customized(
+    run_id: str, candidate: CandidateConfig, data: CuratedData, config: FlywheelConfig
+) -> tuple[Customization, Evaluation | Exception] | None:
+    if not candidate.customize:
+        return None
+    customization = await fine_tune(run_id, candidate, data.datasets, config)
+
+    async def evaluated() -> Evaluation:
+        endpoint = await serve_customization(run_id, candidate, customization, config)
+        return await evaluate(
+            run_id, candidate, "customized-eval", endpoint, data.datasets, "base/eval_data.jsonl", config
+        )
+
+    return customization, await outcome(evaluated())
+
+
+def _collect(candidate: CandidateConfig, legs: list[Any]) -> CandidateResult:
+    base, icl, customized = legs
+    evaluations = [_as_evaluation("base-eval", candidate, base)]
+    if candidate.icl:
+        evaluations.append(_as_evaluation("icl-eval", candidate, icl))
+    customization = None
+    if candidate.customize:
+        if isinstance(customized, Exception):
+            customization = Customization(job="", status="failed", error=_reason(customized))
+            evaluation: Any = customized
+        else:
+            customization, evaluation = customized
+        evaluations.append(_as_evaluation("customized-eval", candidate, evaluation))
+    status, error = candidate_status(evaluations)
+    return CandidateResult(
+        candidate=candidate.name,
+        model_name=candidate.model,
+        status=status,
+        evaluations=evaluations,
+        customization=customization,
+        error=error,
+    )
+
+
+def _as_evaluation(
+    eval_type: EvalType, candidate: CandidateConfig, result: Evaluation | Exception
+) -> Evaluation:
+    if isinstance(result, Exception):
+        if not isinstance(result, FlywheelError):
+            get_run_logger().error("%s of %s failed", eval_type, candidate.name, exc_info=result)
+        return Evaluation(eval_type=eval_type, model=candidate.model, error=_reason(result))
+    return result
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text if isinstance(error, FlywheelError) else f"{type(error).__name__}: {text}"
+
+
+async def outcome(work: Awaitable[T]) -> T | Exception:
+    """The result of `work`, or the exception it ended with; a cancellation is not an outcome and goes on."""
+    try:
+        return await work
+    except Exception as error:  # isolating a failure is the whole point; it is reported with the result
+        return error
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """See `work` to its end even if this task is cancelled (again) meanwhile; the cancellation goes on afterwards."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
+def reraise_stop(results: list[Any]) -> None:
+    """A cancellation or a termination among gathered results stops the flow; it is no result."""
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result

@@ -1,0 +1,115 @@
+"""One turn of the flywheel for one workload.
+
+    extract → validate → deduplicate → split → check leakage → build datasets
+      └─ for each candidate, in parallel as far as GPU slots allow: `flows.run_candidate`
+    compare → publish → finish
+
+It surfaces candidates with the evidence; it never promotes or deploys one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrupted
+from flywheel.candidates import with_names
+from flywheel.config import FlywheelConfig
+from flywheel.errors import FlywheelError
+from flywheel.overrides import apply_overrides
+from flywheel.report.summary import headline
+from flywheel.results import CandidateResult, RunResult
+from tasks.artifacts import publish_results
+from tasks.curation import (
+    CuratedData,
+    build_base_and_training,
+    deduplicate_records,
+    extract_records,
+    require_no_leakage,
+    split_records,
+    validate_records,
+)
+from tasks.gpu_slots import ensure_gpu_slots
+from tasks.runs import begin_run, end_run, funnel_of, keep_candidate, keep_curation, mark_ended, run_status
+
+
+@flow(name="flywheel", flow_run_name="{config.workload_id}")
+async def run_flywheel(
+    config: FlywheelConfig, overrides: dict[str, Any] | None = None, run_id: str = ""
+) -> State[RunResult]:
+    """Find out whether smaller or fine-tuned models could do this workload's work.
+
+    Args:
+        config: The settings of the run.
+        overrides: Single settings that replace those of the deployment, for example
+            {"data_split_config.eval_size": 100}; everything else stays as the deployment has it.
+        run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
+    """
+    config = with_names(apply_overrides(config, overrides or {}))
+    run_id = run_id or str(runtime.flow_run.id)
+    await begin_run(run_id, config)
+    try:
+        await ensure_gpu_slots(config)
+        data = await curate(run_id, config)
+        results = await asyncio.gather(
+            *(candidate_outcome(run_id, candidate, config, data) for candidate in config.candidates),
+            return_exceptions=True,
+        )
+        reraise_stop(results)
+        return await finish(run_id, config, data, [result for result in results if isinstance(result, CandidateResult)])
+    except Exception as error:
+        await end_run(run_id, config, "failed", str(error), error=str(error))
+        raise
+    except BaseException:
+        await uninterrupted(mark_ended(run_id, config, "cancelled", "Stopped before its end; it can be resumed."))
+        raise
+
+
+async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
+    """The data half: from the log to datasets, before any model is touched."""
+    extracted = await extract_records(run_id, config)
+    validated = await validate_records(config, extracted)
+    deduplicated = await deduplicate_records(config, validated)
+    sides = await split_records(config, deduplicated)
+    checked = await require_no_leakage(config, validated, sides)
+    datasets = await build_base_and_training(config, validated, checked)
+    data = CuratedData(validated=validated, assignment=checked, datasets=datasets)
+    funnel = funnel_of(extracted.counts, validated.counts, deduplicated.counts, sides.counts, checked.counts)
+    await keep_curation(run_id, config, data, funnel)
+    return data
+
+
+async def candidate_outcome(
+    run_id: str, candidate: Any, config: FlywheelConfig, data: CuratedData
+) -> CandidateResult:
+    """One candidate's result; a failure marks this candidate and nothing else."""
+    result = await outcome(run_candidate(run_id, candidate, config, data))
+    if isinstance(result, Exception):
+        if not isinstance(result, FlywheelError):
+            get_run_logger().error("Candidate %s failed", candidate.name, exc_info=result)
+        result = CandidateResult(
+            candidate=candidate.name,
+            model_name=candidate.model,
+            status="failed",
+            error=str(result) or type(result).__name__,
+        )
+    await keep_candidate(run_id, config, result)
+    return result
+
+
+async def finish(
+    run_id: str, config: FlywheelConfig, data: CuratedData, results: list[CandidateResult]
+) -> State[RunResult]:
+    """Derive the run's state from its candidates, publish what was found, and end."""
+    status = run_status(results)
+    message = headline(results)
+    run = await end_run(run_id, config, status, message)
+    await publish_results(run, config, data)
+    if status == "failed":
+        return Failed(message=message, data=run)
+    return Completed(name="Partial" if status == "partial" else None, message=message, data=run)

@@ -1,0 +1,58 @@
+"""Candidates have names of their own, and everything made for them is named after run, candidate and content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.naming import slug
+
+
+def with_names(config: FlywheelConfig) -> FlywheelConfig:
+    """`config` with a unique name for each candidate.
+
+    A candidate without a name gets its model's last part; where several would share it, they are numbered in order.
+    """
+    taken = Counter(candidate.name for candidate in config.candidates if candidate.name)
+    named = []
+    for candidate in config.candidates:
+        name = candidate.name
+        if not name:
+            base = slug(candidate.model.rstrip("/").replace(":", "/").rsplit("/", 1)[-1])
+            name = base
+            number = 2
+            while taken[name]:
+                name = f"{base}-{number}"
+                number += 1
+            taken[name] += 1
+        named.append(candidate.model_copy(update={"name": name}))
+    return config.model_copy(update={"candidates": named})
+
+
+def content_hash(*parts: Any) -> str:
+    """16 hexadecimal digits that change with any part; parts are what msgspec encodes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(msgspec.json.encode(part, order="deterministic"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def deployment_name(run_id: str, candidate: CandidateConfig) -> str:
+    """Name of the candidate's deployment in one run: the same after a restart, another in another run."""
+    return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content_hash(candidate.model)[:8]}"
+
+
+def fine_tune_name(run_id: str, config: FlywheelConfig, candidate: CandidateConfig, training_data: str) -> str:
+    """Name of the candidate's fine-tune in one run; other data or other settings make another name.
+
+    Args:
+        training_data: Content hash of the training rows.
+    """
+    settings = [config.training_for(candidate).model_dump(), config.lora_for(candidate).model_dump()]
+    content = content_hash(candidate.model, training_data, settings)
+    return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content[:12]}"

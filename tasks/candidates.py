@@ -1,0 +1,110 @@
+"""What a platform does for one candidate. Every call is get-or-create by name, so each may be repeated."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.connections import open_dataset_store, open_platform, open_run_store
+from blocks.ports import Endpoint, FineTuneRequest, LedgerEntry
+from flywheel.candidates import deployment_name, fine_tune_name
+from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.results import Customization
+from tasks.curation import Reference, content_of
+from tasks.progress import reporting
+from tasks.retry_conditions import is_transient
+
+
+@task(
+    task_run_name="deploy {candidate.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
+async def deploy(run_id: str, candidate: CandidateConfig, config: FlywheelConfig) -> Endpoint:
+    """Bring the candidate's model up, in the ledger first, and return when it has answered."""
+    name = deployment_name(run_id, candidate)
+    platform = await open_platform(config.connections)
+    await _record(config, run_id, "deployment", name)
+    async with reporting(f"deploy-{candidate.name}") as progress:
+        return await platform.deploy(name, candidate, progress)
+
+
+@task(
+    task_run_name="shut down {candidate.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=is_transient,
+)
+async def shut_down(run_id: str, candidate: CandidateConfig, config: FlywheelConfig) -> None:
+    """Free the candidate's deployment, see it gone, and strike it off the ledger."""
+    name = deployment_name(run_id, candidate)
+    platform = await open_platform(config.connections)
+    await platform.shut_down(name)
+    runs = await open_run_store(config.connections)
+    runs.strike_resource("deployment", name)
+    runs.close()
+
+
+@task(
+    task_run_name="fine-tune {candidate.name}",
+    cache_policy=NO_CACHE,
+    retries=1,
+    retry_delay_seconds=10,
+    retry_condition_fn=is_transient,
+)
+async def fine_tune(
+    run_id: str, candidate: CandidateConfig, datasets: Reference, config: FlywheelConfig
+) -> Customization:
+    """Train one adapter, or adopt the training that an interrupted run left behind."""
+    store = await open_dataset_store(config.connections)
+    platform = await open_platform(config.connections)
+    folder = store.open(datasets.ref)
+    name = fine_tune_name(run_id, config, candidate, content_of(folder, below="train/"))
+    request = FineTuneRequest(
+        name=name,
+        model=candidate.model,
+        train=folder / "train",
+        training=config.training_for(candidate),
+        lora=config.lora_for(candidate),
+    )
+    await _record(config, run_id, "fine-tune", name)
+    async with reporting(f"fine-tune-{candidate.name}") as progress:
+        customization = await platform.fine_tune(request, progress)
+    runs = await open_run_store(config.connections)
+    runs.strike_resource("fine-tune", name)
+    runs.close()
+    return customization
+
+
+@task(
+    task_run_name="serve adapter {candidate.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
+async def serve_customization(
+    run_id: str, candidate: CandidateConfig, customization: Customization, config: FlywheelConfig
+) -> Endpoint:
+    """Make the fine-tuned model answer beside its base."""
+    platform = await open_platform(config.connections)
+    return await platform.serve_customization(deployment_name(run_id, candidate), customization)
+
+
+async def _record(config: FlywheelConfig, run_id: str, kind: str, name: str) -> None:
+    runs = await open_run_store(config.connections)
+    runs.record_resource(
+        LedgerEntry(
+            run_id=run_id,
+            kind=kind,
+            name=name,
+            platform=config.connections.platform,
+            created_at=datetime.now(UTC).isoformat(),
+        )
+    )
+    runs.close()

@@ -1,0 +1,212 @@
+"""The steps of curation as tasks. Each hands on references to datasets; a dataset made before is found, not made again.
+
+A dataset is keyed by the content of its parents, by the settings that shape it, and by the source of the code that
+makes it, so that neither changed data, nor a changed setting, nor a mended function is served a stale result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
+
+import flywheel.curation
+import flywheel.datasets
+import flywheel.records
+from blocks.connections import open_dataset_store, open_log_store, open_platform
+from blocks.ports import DatasetRef, LogQuery
+from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.extraction import extract
+from flywheel.curation.leakage import check_leakage
+from flywheel.curation.split import split
+from flywheel.curation.validate_stage import validate
+from flywheel.datasets.build import build_datasets
+from flywheel.datasets.icl import build_icl
+from flywheel.progress import Progress
+from tasks.progress import in_thread
+from tasks.retry_conditions import is_transient
+
+
+class Reference(BaseModel):
+    """A dataset by name and place; small enough to travel as a parameter. `counts` are the step's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    uri: str
+    counts: dict[str, Any] = {}
+
+    @property
+    def ref(self) -> DatasetRef:
+        """What the dataset store opens."""
+        return DatasetRef(name=self.name, uri=self.uri, counts=self.counts)
+
+
+class CuratedData(BaseModel):
+    """What curation leaves for the candidates."""
+
+    model_config = ConfigDict(frozen=True)
+
+    validated: Reference
+    assignment: Reference
+    datasets: Reference
+
+
+@task(task_run_name="extract {config.workload_id}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30],
+      retry_condition_fn=is_transient)
+async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
+    """Copy the workload's records out of the log store. A run that is resumed reads the same copy again."""
+    logs = await open_log_store(config)
+    query = LogQuery(
+        workload_id=config.workload_id,
+        client_id=config.client_id,
+        since=config.logs.since,
+        until=config.logs.until,
+        limit=config.data_split_config.limit,
+        traffic_share=config.logs.traffic_share,
+    )
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return extract(logs.read(query, progress), out, progress)
+
+    return await _find_or_make(config, "extracted", {"run": run_id}, make)
+
+
+@task(task_run_name="validate", cache_policy=NO_CACHE)
+async def validate_records(config: FlywheelConfig, extracted: Reference) -> Reference:
+    """Keep what can be learned from and measured against; see `flywheel.curation.validation`."""
+    store = await open_dataset_store(config.connections)
+    source = store.open(extracted.ref)
+    settings = config.validation_config.model_dump()
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return validate(source, out, config.validation_config, progress)
+
+    return await _find_or_make(config, "validated", _key([source], settings), make)
+
+
+@task(task_run_name="deduplicate", cache_policy=NO_CACHE)
+async def deduplicate_records(config: FlywheelConfig, validated: Reference) -> Reference:
+    """Merge repeats and name the groups that must stay together; see `flywheel.curation.deduplication`."""
+    store = await open_dataset_store(config.connections)
+    source = store.open(validated.ref)
+    settings = config.dedup_config.model_dump()
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return deduplicate(source, out, config.dedup_config, progress)
+
+    return await _find_or_make(config, "deduplicated", _key([source], settings), make)
+
+
+@task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)
+async def split_records(config: FlywheelConfig, deduplicated: Reference) -> Reference:
+    """Give every cluster a side; see `flywheel.curation.split`."""
+    store = await open_dataset_store(config.connections)
+    source = store.open(deduplicated.ref)
+    settings = config.data_split_config.model_dump()
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return split(source, out, config.data_split_config, progress)
+
+    return await _find_or_make(config, "split", _key([source], settings), make)
+
+
+@task(task_run_name="check leakage", cache_policy=NO_CACHE)
+async def require_no_leakage(config: FlywheelConfig, validated: Reference, assignment: Reference) -> Reference:
+    """Prove that evaluation is absent from training, or make it so; see `flywheel.curation.leakage`."""
+    store = await open_dataset_store(config.connections)
+    records, sides = store.open(validated.ref), store.open(assignment.ref)
+    settings = config.leakage_config.model_dump()
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return check_leakage(records, sides, out, config.leakage_config, progress)
+
+    return await _find_or_make(config, "checked", _key([records, sides], settings), make)
+
+
+@task(task_run_name="build datasets", cache_policy=NO_CACHE)
+async def build_base_and_training(config: FlywheelConfig, validated: Reference, assignment: Reference) -> Reference:
+    """Write evaluation items and fine-tuning rows; see `flywheel.datasets.build`."""
+    store = await open_dataset_store(config.connections)
+    records, sides = store.open(validated.ref), store.open(assignment.ref)
+    settings = {"parse_function_arguments": config.data_split_config.parse_function_arguments}
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return build_datasets(records, sides, out, config.data_split_config, progress)
+
+    return await _find_or_make(config, "datasets", _key([records, sides], settings), make)
+
+
+@task(task_run_name="icl dataset {candidate.name}", cache_policy=NO_CACHE)
+async def build_icl_dataset(config: FlywheelConfig, candidate: CandidateConfig, data: CuratedData) -> Reference:
+    """Put in-context examples before each item, within the candidate's own context and tokenizer."""
+    store = await open_dataset_store(config.connections)
+    platform = await open_platform(config.connections)
+    records, sides = store.open(data.validated.ref), store.open(data.assignment.ref)
+    counter = await platform.token_counter(candidate)
+    context = candidate.context_length or await platform.context_length(candidate)
+    context = min(context, config.icl_config.max_context_length)
+    settings = {
+        "icl": config.icl_config.model_dump(),
+        "seed": config.data_split_config.random_seed,
+        "parse_function_arguments": config.data_split_config.parse_function_arguments,
+        "context": context,
+        "tokenizer": counter.name,
+    }
+
+    def make(out: Path, progress: Progress) -> dict[str, Any]:
+        return build_icl(
+            records, sides, out, config.icl_config, config.data_split_config, counter, context, progress
+        )
+
+    return await _find_or_make(config, "icl", _key([records, sides], settings), make)
+
+
+async def _find_or_make(
+    config: FlywheelConfig, kind: str, key: dict[str, Any], make: Callable[[Path, Progress], dict[str, Any]]
+) -> Reference:
+    store = await open_dataset_store(config.connections)
+    found = store.find(kind, key)
+    if found is None:
+
+        def work(progress: Progress) -> DatasetRef:
+            with store.create(kind, key) as staging:
+                staging.counts = make(staging.path, progress)
+            return staging.ref
+
+        found = await in_thread(kind, work)
+    return Reference(name=found.name, uri=found.uri, counts=found.counts)
+
+
+def _key(parents: list[Path], settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "parents": [content_of(parent) for parent in parents],
+        "settings": settings,
+        "code": source_hash(flywheel.curation, flywheel.records, flywheel.datasets),
+    }
+
+
+def content_of(dataset: Path, below: str = "") -> str:
+    """SHA-256 over the names and checksums of a published dataset's files, of those under `below` if given."""
+    files = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["files"]
+    listing = sorted((file["path"], file["sha256"]) for file in files if file["path"].startswith(below))
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def source_hash(*packages: ModuleType) -> str:
+    """SHA-256 over the source files of packages."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for folder in sorted(package.__path__):
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
