@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.chat_client import ChatClient
 from blocks.connections import open_dataset_store
-from blocks.ports import DatasetRef, Endpoint
+from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DatasetError
 from flywheel.evaluation.aggregate import aggregate
@@ -103,13 +103,12 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
 
 
 def _publish(
-    store: Any, run_id: str, candidate: CandidateConfig, eval_type: EvalType, partial: Path
+    store: DatasetStore, run_id: str, candidate: CandidateConfig, eval_type: EvalType, partial: Path
 ) -> DatasetRef:
     key = {"run": run_id, "candidate": candidate.name, "eval_type": eval_type}
-    found: DatasetRef | None = store.find("predictions", key)
+    found = store.find("predictions", key)
     if found is not None:
         return found
     with store.create("predictions", key) as staging:
         (staging.path / PREDICTIONS_FILE).write_bytes(partial.read_bytes())
-    ref: DatasetRef = staging.ref
-    return ref
+    return staging.ref

@@ -1,0 +1,117 @@
+"""A Prefect server for one command: started on a free loopback port, stopped at the end.
+
+Prefect's own temporary server costs every process twice as long and hangs for a minute on Ctrl-C. Whoever has
+PREFECT_API_URL set, in the environment or in the active profile, keeps their own server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flywheel.errors import RemoteError
+
+START_SECONDS = 90
+STOP_SECONDS = 10
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_API_URL": "/api",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+}
+
+
+@contextmanager
+def prefect_server(keep: bool = False) -> Iterator[str]:
+    """Yield the API URL of a Prefect server and point Prefect at it inside the block.
+
+    Args:
+        keep: Leave a server that was started here running afterwards.
+    Raises: RemoteError with the end of the server's own log if it does not come up.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if configured := PREFECT_API_URL.value():
+        yield configured
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with tempfile.TemporaryDirectory(prefix="flywheel-prefect-") as folder:
+        log = Path(folder) / "server.log"
+        process = _start(port, log)
+        try:
+            _wait_until_healthy(process, url, log)
+            with temporary_settings({PREFECT_API_URL: url}), _in_environment("PREFECT_API_URL", url):
+                yield url
+        finally:
+            if not keep:
+                _stop(process)
+
+
+def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
+    # In a session of its own, so that Ctrl-C reaches the run first and the server is still there to be told.
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env={**os.environ, **SERVER_SETTINGS},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+            return
+        time.sleep(0.1)
+    tail = " / ".join(log.read_text(errors="replace").splitlines()[-5:])
+    raise RemoteError(
+        f"The Prefect server did not start within {START_SECONDS} s: {tail or 'it printed nothing'}. "
+        "Start one with `prefect server start` and set PREFECT_API_URL to it."
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _in_environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value  # worker processes that we start must find the same server
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

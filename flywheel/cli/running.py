@@ -1,0 +1,73 @@
+"""Running the flow from the command line: server, progress bars, the run's result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flywheel.config import FlywheelConfig
+    from flywheel.results import RunResult
+
+
+def run_here(
+    config: FlywheelConfig, *, run_id: str | None, keep_server: bool, quiet: bool, debug: bool
+) -> RunResult:
+    """Run the flow in this process and return what it found.
+
+    Args:
+        run_id: An earlier run to resume; None starts a new one.
+        keep_server: Leave the Prefect server up that was started for the run.
+        quiet: No progress bars.
+        debug: Prefect's logs on stderr as well.
+    Raises: whatever stopped the run; a run all of whose candidates failed is a result, not an exception.
+    """
+    from flywheel.cli.prefect_server import prefect_server
+    from flywheel.cli.terminal import progress_bars
+    from flywheel.progress import listening
+
+    _quieten(debug)
+    from prefect.settings import PREFECT_LOGGING_LEVEL, PREFECT_LOGGING_TO_API, temporary_settings
+
+    level = {PREFECT_LOGGING_LEVEL: "DEBUG" if debug else "INFO", PREFECT_LOGGING_TO_API: True}
+    with temporary_settings(level), progress_bars(enabled=not quiet) as progress:
+        progress("Prefect server", 0, 1)
+        with prefect_server(keep=keep_server) as url:
+            progress("Prefect server", 1, 1, url.removesuffix("/api"))
+            with listening(progress):
+                return asyncio.run(_run(config, run_id or new_run_id()))
+
+
+def new_run_id() -> str:
+    """A fresh id; the command makes it so that it can name the run even when the run does not get far."""
+    return uuid.uuid4().hex[:12]
+
+
+async def _run(config: FlywheelConfig, run_id: str) -> RunResult:
+    from blocks.connections import open_run_store
+    from flows.run_flywheel import run_flywheel
+
+    state = await run_flywheel(config, run_id=run_id, return_state=True)
+    if state.is_failed() or state.is_crashed() or state.is_cancelled():
+        error = state.data
+        if isinstance(error, BaseException):
+            raise error
+    runs = await open_run_store(config.connections)
+    try:
+        return runs.load_run(run_id)
+    finally:
+        runs.close()
+
+
+def _quieten(debug: bool) -> None:
+    """Prefect's logs go to its server; the terminal belongs to the bars and the result."""
+    if debug:
+        return
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            if getattr(handler, "stream", None) in {sys.stderr, sys.stdout} or "Console" in type(handler).__name__:
+                logger.removeHandler(handler)

@@ -1,0 +1,109 @@
+"""A run on the terminal: funnel, results, divergent answers, where things are, what to type next."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flywheel.cli.terminal import console, emit_json, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flywheel.config import ConnectionsConfig
+    from flywheel.results import RunResult
+
+NUMBERS = {"records", "n", "unscored", "tokens in", "tokens out", "score", "latency p50", "candidates"}
+
+
+def show_run(
+    run: RunResult, connections: ConnectionsConfig, *, as_json: bool, most_divergent: int, all_scores: bool = False
+) -> None:
+    """Print one run: for programs the results document, for people the whole story."""
+    from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows
+
+    if as_json:
+        emit_json(results_document(run))
+        return
+    screen = console()
+    print_table(screen, f"Where the records of {run.workload_id} went", funnel_rows(run.funnel))
+    print_table(screen, f"Agreement with {run.production_model or 'the production model'}", results_rows(run))
+    if all_scores:
+        print_table(screen, "All scores", all_scores_rows(run))
+    for line in throughput_lines(run):
+        screen.print(plain(line))
+    if most_divergent:
+        _print_divergent(screen, run, connections, most_divergent)
+    _print_next_steps(screen, run, connections)
+
+
+def print_table(screen: Console, title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a table; a wide one is laid out without boxes so that lines stay whole in a log file."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=plain(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    if not rows:
+        screen.print(plain(f"{title}: nothing yet"))
+        return
+    for name in rows[0]:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(plain(str(value)) for value in row.values()))
+    screen.print(table)
+
+
+def throughput_lines(run: RunResult) -> list[str]:
+    """How fast this machine trained and answered."""
+    lines = []
+    for candidate in run.candidates:
+        tuned = candidate.customization
+        if tuned and tuned.runtime_seconds and tuned.tokens:
+            lines.append(
+                f"{candidate.candidate}: trained {tuned.train_rows} rows, {tuned.tokens} tokens in "
+                f"{tuned.runtime_seconds:.0f} s = {tuned.tokens / tuned.runtime_seconds:.0f} tokens/s"
+                + (f", validation loss {tuned.val_loss:.3f}" if tuned.val_loss is not None else "")
+            )
+        for evaluation in candidate.evaluations:
+            seconds, usage = evaluation.runtime_seconds, evaluation.usage
+            if seconds and usage.answered:
+                lines.append(
+                    f"{candidate.candidate} {evaluation.eval_type}: {usage.answered} answers in {seconds:.0f} s = "
+                    f"{usage.tokens_in / seconds:.0f} prompt and {usage.tokens_out / seconds:.0f} answer tokens/s"
+                )
+    return lines
+
+
+def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsConfig, most: int) -> None:
+    rows = asyncio.run(_divergent(run, connections, most))
+    if not rows:
+        return
+    screen.print(f"\nDivergent answers, worst {len(rows)} (more: flywheel results {run.run_id} --divergent)")
+    for row in rows:
+        screen.print(plain(f"\n  [{row['candidate']} {row['evaluation']}] {row['difference']}"))
+        for label in ("prompt", "reference answer", "candidate's answer"):
+            screen.print(plain(f"    {label}: {row[label]}"), soft_wrap=True)
+
+
+async def _divergent(run: RunResult, connections: ConnectionsConfig, most: int) -> list[dict[str, Any]]:
+    from blocks.connections import open_dataset_store
+    from tasks.divergent import divergent_table
+
+    if "datasets" not in run.datasets:
+        return []
+    return divergent_table(run, await open_dataset_store(connections), most=most)
+
+
+def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsConfig) -> None:
+    from blocks.connections import home_directory
+
+    home = home_directory(connections)
+    screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
+    screen.print(plain(f"Kept in {home}: history in runs.sqlite, datasets and predictions in datasets/."))
+    prefix = "" if connections.home == "" else f"FLYWHEEL_HOME={shlex.quote(str(home))} "
+    screen.print("Look further:")
+    screen.print(f"  {prefix}flywheel results {run.run_id}    every score of this run")
+    screen.print(f"  {prefix}flywheel runs                    history")
+    screen.print("  prefect server start             then open the run and its artifacts in the browser")

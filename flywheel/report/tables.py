@@ -1,0 +1,155 @@
+"""Rows of the tables that a run shows, the same for the Prefect UI and the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flywheel.report.escaping import cell
+from flywheel.results import EVAL_TYPES, CandidateResult, Evaluation, RunResult, Score
+
+Row = dict[str, Any]
+
+FUNNEL_LABELS = {
+    "lines": "lines in the log",
+    "out_of_scope": "other workloads, clients or times",
+    "over_limit": "older than the limit",
+    "read": "read",
+    "invalid": "invalid",
+    "exact_duplicates": "exact duplicates",
+    "near_duplicates": "near-duplicates",
+    "leaks_removed": "leaks removed",
+    "train": "→ training",
+    "validation": "→ validation",
+    "evaluation": "→ evaluation",
+}
+
+
+def funnel_rows(funnel: dict[str, int]) -> list[Row]:
+    """One row for each step of curation: what it took out, what is left."""
+    return [
+        {"step": FUNNEL_LABELS[name], "records": funnel[name]}
+        for name in FUNNEL_LABELS
+        if name in funnel and (funnel[name] or name not in {"over_limit"})
+    ]
+
+
+def results_rows(run: RunResult) -> list[Row]:
+    """One row for each evaluation of each candidate; scores with n, interval and unscored."""
+    rows = []
+    for candidate in run.candidates:
+        if not candidate.evaluations:
+            rows.append(_row_without_evaluation(candidate))
+        for evaluation in sorted(candidate.evaluations, key=lambda e: EVAL_TYPES.index(e.eval_type)):
+            rows.append(_evaluation_row(candidate, evaluation))
+    return rows
+
+
+def all_scores_rows(run: RunResult) -> list[Row]:
+    """One row for each metric of each evaluation."""
+    return [
+        {
+            "candidate": cell(candidate.candidate),
+            "evaluation": evaluation.eval_type,
+            "metric": metric,
+            "score": score_text(score),
+            "n": score.n,
+            "unscored": score.unscored,
+        }
+        for candidate in run.candidates
+        for evaluation in candidate.evaluations
+        for metric, score in sorted(evaluation.scores.items())
+    ]
+
+
+def score_text(score: Score | None) -> str:
+    """ "0.812 [0.70, 0.89]", or "–" where nothing was scored."""
+    if score is None or score.value is None:
+        return "–"
+    interval = f" [{score.interval.low:.2f}, {score.interval.high:.2f}]" if score.interval else ""
+    return f"{score.value:.3f}{interval}"
+
+
+def primary_score(evaluation: Evaluation) -> Score | None:
+    """The score that stands for the evaluation in tables."""
+    return evaluation.scores.get(evaluation.primary) if evaluation.primary else None
+
+
+def _evaluation_row(candidate: CandidateResult, evaluation: Evaluation) -> Row:
+    score = primary_score(evaluation)
+    usage = evaluation.usage
+    answered = max(1, usage.answered)
+    return {
+        "candidate": cell(candidate.candidate),
+        "evaluation": evaluation.eval_type,
+        "score": score_text(score),
+        "n": score.n if score else 0,
+        "unscored": score.unscored if score else evaluation.items,
+        "tokens in": round(usage.tokens_in / answered),
+        "tokens out": round(usage.tokens_out / answered),
+        "latency p50": milliseconds(usage.latency_ms_p50),
+        "note": cell(evaluation.error or evaluation.primary or ""),
+    }
+
+
+def _row_without_evaluation(candidate: CandidateResult) -> Row:
+    return {
+        "candidate": cell(candidate.candidate),
+        "evaluation": candidate.status,
+        "score": "–",
+        "n": 0,
+        "unscored": 0,
+        "tokens in": 0,
+        "tokens out": 0,
+        "latency p50": "–",
+        "note": cell(candidate.error or ""),
+    }
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency for people: "840 ms", "2.4 s", or "–" where it is unknown."""
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def results_document(run: RunResult) -> list[dict[str, Any]]:
+    """What `flywheel results RUN --json` prints: one entry a candidate, in a shape that other tools lean on."""
+    return [
+        {
+            "model_name": candidate.model_name,
+            "candidate": candidate.candidate,
+            "status": candidate.status,
+            "error": candidate.error,
+            "evaluations": [_evaluation_document(evaluation) for evaluation in candidate.evaluations],
+        }
+        for candidate in run.candidates
+    ]
+
+
+def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "eval_type": evaluation.eval_type,
+        "model": evaluation.model,
+        "primary": evaluation.primary,
+        "scores": {name: score.value for name, score in evaluation.scores.items()},
+        "n": {name: score.n for name, score in evaluation.scores.items()},
+        "unscored": {name: score.unscored for name, score in evaluation.scores.items()},
+        "intervals": {
+            name: {"low": score.interval.low, "high": score.interval.high, "level": score.interval.level}
+            for name, score in evaluation.scores.items()
+            if score.interval
+        },
+        "tokens_in": evaluation.usage.tokens_in,
+        "tokens_out": evaluation.usage.tokens_out,
+        "latency_ms": {
+            "mean": evaluation.usage.latency_ms_mean,
+            "p50": evaluation.usage.latency_ms_p50,
+            "p95": evaluation.usage.latency_ms_p95,
+        },
+        "progress": evaluation.progress,
+        "started_at": evaluation.started_at,
+        "finished_at": evaluation.finished_at,
+        "runtime_seconds": evaluation.runtime_seconds,
+        "predictions": evaluation.predictions,
+        "error": evaluation.error,
+    }
