@@ -32,7 +32,9 @@ def test_a_long_chinese_text_is_never_taken_for_one_token(tiktoken_counter: Tikt
     assert UpperBoundCounter().count(text) >= tiktoken_counter.count(text) > 2_000
 
 
-def test_twenty_kilobytes_of_json_without_spaces_are_never_taken_for_one_token(tiktoken_counter: TiktokenCounter) -> None:
+def test_twenty_kilobytes_of_json_without_spaces_are_never_taken_for_one_token(
+    tiktoken_counter: TiktokenCounter,
+) -> None:
     text = json.dumps({f"key{i}": [i, "value"] for i in range(1_000)}, separators=(",", ":"))
     assert UpperBoundCounter().count(text) >= tiktoken_counter.count(text) > 5_000
 
@@ -67,7 +69,9 @@ def test_counting_opens_no_connection() -> None:
         "counter = counter_for('gpt-4')\n"
         "print(counter.name, counter.exact, counter.count('hello world'))\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"TIKTOKEN_CACHE_DIR": ""})
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"TIKTOKEN_CACHE_DIR": ""}
+    )
     assert run.stdout.split() == ["tiktoken", "cl100k_base", "True", "2"], run.stderr
 
 

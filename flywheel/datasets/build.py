@@ -1,0 +1,172 @@
+"""Writes the base evaluation set and the fine-tuning sets.
+
+    OUT/base/eval_data.jsonl      evaluation rows (`flywheel.datasets.evaluation_rows`)
+    OUT/train/training.jsonl      training rows (`flywheel.datasets.training_rows`)
+    OUT/train/validation.jsonl    the same, for the validation loss
+    OUT/train/index.jsonl         {"id", "cluster", "split"} of each training row, in order, then of each validation row
+
+Rows stand in the order of their record ids, so the same records and settings give the same bytes whatever the order
+of the log. Since the table is in the order of the log, rows are first written beside each other as they come (in two
+processes when there are many) and then gathered, so memory does not grow with the payloads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flywheel.config import FlywheelConfig
+from flywheel.datasets.evaluation_rows import encode_line
+from flywheel.datasets.rendering_worker import RenderJob, render
+from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
+from flywheel.progress import Progress
+
+STAGE = "write datasets"
+FILES = {
+    "evaluation": "base/eval_data.jsonl",
+    "train": "train/training.jsonl",
+    "validation": "train/validation.jsonl",
+}
+INDEX_FILE = "train/index.jsonl"
+WORTH_A_POOL = 20_000
+"""Records from which a second process saves more than its start costs."""
+MOST_JOBS = 64  # each leaves one file open while the rows are gathered
+
+
+def build_datasets(
+    validated: Path,
+    assignment: Path,
+    out: Path,
+    config: FlywheelConfig,
+    progress: Progress,
+    pool_from: int = WORTH_A_POOL,
+) -> dict[str, Any]:
+    """Write the files above into `out`.
+
+    Args:
+        validated: Directory with the validated table.
+        assignment: Directory with the assignment that the leakage check left.
+        pool_from: Number of rows from which more than one process works on them; the files are the same.
+
+    Returns:
+        {"rows": {split: rows}, "classes": {split: {answer class: rows}}}.
+
+    Raises: DatasetError when an input is missing.
+    """
+    table = read_assignment(assignment)
+    for name in (*FILES.values(), INDEX_FILE):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+    work = out / ".rows"
+    work.mkdir()
+    try:
+        jobs = _jobs(validated, table, work, config.data_split_config.parse_function_arguments)
+        spools = _Spools(_render_all(jobs, table.num_rows, progress, pool_from))
+        try:
+            for split, name in FILES.items():
+                spools.gather(_rows_of(table, split), out / name)
+        finally:
+            spools.close()
+    finally:
+        shutil.rmtree(work)
+    _write_index(table, out / INDEX_FILE)
+    progress(STAGE, table.num_rows, table.num_rows)
+    return {
+        "rows": {split: len(_rows_of(table, split)) for split in FILES},
+        "classes": {split: _classes(table, split) for split in FILES},
+    }
+
+
+def _rows_of(table: pa.Table, split: str) -> npt.NDArray[np.int64]:
+    """Row numbers of one split, in the order of its file."""
+    return np.asarray(table["row"].filter(pc.equal(table["split"], split)), dtype=np.int64)
+
+
+def _classes(table: pa.Table, split: str) -> dict[str, int]:
+    classes = table["answer_class"].filter(pc.equal(table["split"], split)).to_pylist()
+    return dict(sorted(Counter(classes).items()))
+
+
+def _write_index(table: pa.Table, path: Path) -> None:
+    with path.open("wb") as file:
+        for split in ("train", "validation"):
+            part = table.filter(pc.equal(table["split"], split)).select(["record_id", "cluster"])
+            for batch in part.to_batches(max_chunksize=10_000):
+                ids, clusters = (column.to_pylist() for column in batch.columns)
+                file.writelines(
+                    encode_line({"id": i, "cluster": c, "split": split})
+                    for i, c in zip(ids, clusters, strict=True)
+                )
+
+
+def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments: bool) -> list[RenderJob]:
+    by_row = table.select(["row", "record_id", "cluster", "weight", "split"]).sort_by("row")
+    rows = np.asarray(by_row["row"], dtype=np.int64)
+    parts = [(part, rows_inside(rows, part)) for part in parts_of(validated)]
+    parts = [(part, wanted) for part, wanted in parts if len(wanted)]
+    groups = np.array_split(np.arange(len(parts)), min(len(parts), MOST_JOBS))
+    jobs, start = [], 0
+    for number, group in enumerate(groups):
+        chosen = [parts[i] for i in group]
+        count = sum(len(wanted) for _, wanted in chosen)
+        jobs.append(
+            RenderJob(
+                parts=[part for part, _ in chosen],
+                assigned=by_row.slice(start, count).combine_chunks(),
+                parse_function_arguments=parse_function_arguments,
+                spool=work / f"{number}.jsonl",
+            )
+        )
+        start += count
+    return jobs
+
+
+def _render_all(
+    jobs: list[RenderJob], total: int, progress: Progress, pool_from: int
+) -> list[tuple[RenderJob, npt.NDArray[np.int64]]]:
+    """Run the jobs; with each goes where its rows end in its file."""
+    progress(STAGE, 0, total)
+    if total < pool_from or len(jobs) < 2:
+        return [(job, render(job)) for job in jobs]
+    done, results = 0, []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
+        for job, ends in zip(jobs, pool.map(render, jobs), strict=True):
+            results.append((job, ends))
+            done += len(ends)
+            progress(STAGE, done, total)
+    return results
+
+
+class _Spools:
+    """The rendered rows of all jobs, to be fetched by row number."""
+
+    def __init__(self, rendered: list[tuple[RenderJob, npt.NDArray[np.int64]]]) -> None:
+        self._files = [os.open(job.spool, os.O_RDONLY) for job, _ in rendered]
+        none = np.empty(0, np.int64)
+        self._rows = np.concatenate([none, *(np.asarray(job.assigned["row"]) for job, _ in rendered)])
+        self._ends = np.concatenate([none, *(ends for _, ends in rendered)])
+        self._lengths = np.concatenate([none, *(np.diff(ends, prepend=0) for _, ends in rendered)])
+        self._file_of = np.repeat(np.arange(len(rendered)), [len(ends) for _, ends in rendered])
+
+    def gather(self, rows: npt.NDArray[np.int64], out: Path) -> None:
+        """Write the rows, in this order, to a file."""
+        places = np.searchsorted(self._rows, rows)
+        lengths = self._lengths[places]
+        starts = (self._ends[places] - lengths).tolist()
+        files = [self._files[i] for i in self._file_of[places].tolist()]
+        with out.open("wb", buffering=1 << 20) as file:
+            file.writelines(map(os.pread, files, lengths.tolist(), starts))
+
+    def close(self) -> None:
+        for descriptor in self._files:
+            os.close(descriptor)

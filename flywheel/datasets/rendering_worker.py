@@ -1,0 +1,71 @@
+"""Renders the records of a few parts of the validated table as dataset rows; runs in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
+from flywheel.datasets.training_rows import training_line
+from flywheel.datasets.validated_rows import Part, batches_of, rows_inside
+
+COLUMNS = ("request", "response", "choice", "roles")
+
+
+class RenderJob(NamedTuple):
+    """What one process is to render.
+
+    `assigned` has the columns row (ascending), record_id, cluster, weight and split; its rows lie in `parts`.
+    """
+
+    parts: list[Part]
+    assigned: pa.Table
+    parse_function_arguments: bool
+    spool: Path
+
+
+def render(job: RenderJob) -> npt.NDArray[np.int64]:
+    """Write the rows to the job's spool, one line each, in the order of `assigned`.
+
+    Returns:
+        The offset in the file at which each line ends, shape (rows,).
+    """
+    rows = np.asarray(job.assigned["row"], dtype=np.int64)
+    lengths: list[int] = []
+    with job.spool.open("wb", buffering=1 << 20) as file:
+        for part in job.parts:
+            for chosen, batch in batches_of(part, rows_inside(rows, part), COLUMNS):
+                assigned = job.assigned.slice(len(lengths), len(chosen))
+                lines = _lines(assigned, batch, job.parse_function_arguments)
+                file.writelines(lines)
+                lengths += map(len, lines)
+    return np.cumsum(lengths, dtype=np.int64)
+
+
+def _lines(assigned: pa.Table, batch: pa.RecordBatch, parse_function_arguments: bool) -> list[bytes]:
+    splits = assigned["split"].to_pylist()
+    payloads = zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True)
+    lines = []
+    for position, (split, (request, response, choice, roles)) in enumerate(
+        zip(splits, payloads, strict=True)
+    ):
+        if split == "evaluation":
+            line = encode_line(
+                evaluation_row(
+                    assigned["record_id"][position].as_py(),
+                    msgspec.json.decode(request),
+                    msgspec.json.decode(response),
+                    assigned["cluster"][position].as_py(),
+                    assigned["weight"][position].as_py(),
+                    parse_function_arguments,
+                )
+            )
+        else:
+            line = training_line(request, response, choice, roles, parse_function_arguments)
+        lines.append(line)
+    return lines
