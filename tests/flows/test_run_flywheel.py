@@ -1,0 +1,246 @@
+"""Whole runs on a real Prefect server, with a platform that answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from blocks.connections import open_dataset_store, open_run_store
+from flows.run_flywheel import run_flywheel
+from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
+from flywheel.errors import DataError, TooFewRecordsError
+from flywheel.results import RunResult
+from tests.fakes.gpu_platform import GpuPlatformServer
+
+pytestmark = pytest.mark.slow
+
+
+async def run(config: FlywheelConfig, run_id: str = "run-a", **parameters: Any) -> tuple[Any, RunResult]:
+    state = await run_flywheel(config, run_id=run_id, return_state=True, **parameters)
+    store = await open_run_store(config.connections)
+    try:
+        return state, store.load_run(run_id)
+    finally:
+        store.close()
+
+
+def scores(result: RunResult, candidate: str) -> dict[str, float | None]:
+    found = next(entry for entry in result.candidates if entry.candidate == candidate)
+    return {e.eval_type: e.scores[e.primary].value if e.primary else None for e in found.evaluations}
+
+
+async def test_a_run_evaluates_every_candidate_three_ways_on_the_same_items(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    state, result = await run(config)
+
+    assert state.is_completed()
+    assert result.status == "completed"
+    for candidate in ("alpha", "beta"):
+        found = scores(result, candidate)
+        assert list(found) == ["base-eval", "icl-eval", "customized-eval"]
+        assert found["base-eval"] < found["icl-eval"] < found["customized-eval"]
+    for candidate in result.candidates:
+        for evaluation in candidate.evaluations:
+            score = evaluation.scores[evaluation.primary]
+            assert score.n + score.unscored == 30
+            assert score.interval.low <= score.value <= score.interval.high
+    assert result.funnel["evaluation"] == 30
+    assert sum(result.funnel[k] for k in list(result.funnel)[4:]) == result.funnel["read"]
+    assert sorted(gpu_platform.happened("deployed")) == sorted(gpu_platform.happened("shut down"))
+    assert gpu_platform.deployments == {}
+
+
+async def test_a_run_leaves_its_artifacts_under_keys_of_the_workload(config: FlywheelConfig) -> None:
+    await run(config)
+
+    async with get_client() as client:
+        for kind in ("summary", "results", "scores", "funnel", "leakage", "divergent"):
+            key = ArtifactFilterKey(any_=[f"{kind}-support-router"])
+            found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
+            assert found, f"no artifact {kind}"
+            assert found[0].data
+
+
+async def test_a_failing_deployment_marks_its_candidate_and_nothing_else(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.failing_deployments = {"beta"}
+    state, result = await run(config)
+
+    assert state.is_completed()
+    assert state.name == "Partial"
+    assert result.status == "partial"
+    alpha, beta = result.candidates
+    assert (alpha.status, beta.status) == ("completed", "failed")
+    assert "image not found" in str(beta.error)
+    assert "beta" in result.message
+
+
+async def test_a_failing_fine_tune_leaves_the_candidates_other_evaluations_standing(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.failing_jobs = {"alpha"}
+    _, result = await run(config)
+
+    alpha = result.candidates[0]
+    assert alpha.status == "partial"
+    base, icl, customized = alpha.evaluations
+    assert base.error is None
+    assert icl.error is None
+    assert "failed on the platform" in str(customized.error)
+    assert customized.scores == {}
+    assert gpu_platform.deployments == {}
+
+
+async def test_a_run_whose_candidates_all_failed_has_failed(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.failing_deployments = {"alpha", "beta"}
+    state, result = await run(config)
+
+    assert state.is_failed()
+    assert result.status == "failed"
+
+
+async def test_an_endpoint_that_refuses_everything_fails_its_evaluations_not_the_items(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.refusing_models = {"small-b"}
+    _, result = await run(config)
+
+    beta = result.candidates[1]
+    assert beta.status == "failed"
+    assert all(evaluation.error for evaluation in beta.evaluations)
+
+
+async def test_too_few_records_stop_the_run_before_any_model_is_touched(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    large = config.model_copy(update={"data_split_config": DataSplitConfig(eval_size=5000)})
+    state, result = await run(large)
+
+    assert state.is_failed()
+    assert isinstance(state.data, TooFewRecordsError)
+    assert "eval_size" in str(state.data)
+    assert result.status == "failed"
+    assert gpu_platform.events == []
+
+
+async def test_an_impossible_icl_budget_makes_the_icl_eval_not_run_instead_of_a_copy_of_base(
+    config: FlywheelConfig,
+) -> None:
+    tight = config.model_copy(update={"icl_config": IclConfig(max_context_length=600, reserved_tokens=550)})
+    _, result = await run(tight)
+
+    alpha = result.candidates[0]
+    icl = alpha.evaluations[1]
+    assert icl.eval_type == "icl-eval"
+    assert icl.error
+    assert icl.scores == {}
+    assert alpha.status == "partial"
+
+
+async def test_overrides_replace_single_settings_and_leave_the_rest(config: FlywheelConfig) -> None:
+    _, result = await run(config, overrides={"data_split_config.eval_size": 20})
+
+    assert result.funnel["evaluation"] == 20
+    assert result.config["gpu_slots"] == 2
+    assert result.config["data_split_config"]["random_seed"] == 0
+
+
+async def test_two_entries_of_one_model_are_two_candidates(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    twins = [CandidateConfig(model="small-a"), CandidateConfig(model="small-a")]
+    _, result = await run(config.model_copy(update={"candidates": twins}))
+
+    assert [c.candidate for c in result.candidates] == ["small-a", "small-a-2"]
+    assert len(set(gpu_platform.happened("submitted"))) == 2
+
+
+async def test_a_lost_answer_to_a_deploy_is_tried_again_and_adopts_what_is_there(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu_platform.misbehave.lost_deploy_answers = 1
+    _, result = await run(config)
+
+    assert result.status == "completed"
+    assert len(gpu_platform.happened("deployed")) == 2
+
+
+async def test_cancelling_stops_the_training_and_frees_the_deployments(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.train_seconds = 60
+    going = asyncio.create_task(run(config))
+    for _ in range(600):
+        await asyncio.sleep(0.1)
+        if len(gpu_platform.happened("submitted")) == 2:
+            break
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
+
+    assert sorted(gpu_platform.happened("cancelled")) == sorted(gpu_platform.happened("submitted"))
+    assert gpu_platform.deployments == {}
+    store = await open_run_store(config.connections)
+    assert store.load_run("run-a").status == "cancelled"
+
+
+async def test_a_resumed_run_repeats_nothing_that_was_finished(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.failing_jobs = {"beta"}
+    _, before = await run(config)
+    asked = gpu_platform.asked
+    gpu_platform.misbehave.failing_jobs = set()
+    for job in gpu_platform.jobs.values():
+        job["state"] = "completed"
+    _, after = await run(config)
+
+    assert before.status == "partial"
+    assert after.status == "completed"
+    assert len(gpu_platform.happened("submitted")) == 2
+    assert gpu_platform.asked == asked + 30  # beta's customized-eval alone
+    assert after.started_at == before.started_at
+
+
+async def test_a_second_run_finds_the_datasets_of_the_first(config: FlywheelConfig) -> None:
+    _, first = await run(config, "run-a")
+    _, second = await run(config, "run-b")
+
+    assert first.datasets == second.datasets
+    assert scores(first, "alpha") == scores(second, "alpha")
+
+
+async def test_stored_scores_can_be_recomputed_from_the_stored_predictions(config: FlywheelConfig) -> None:
+    from flywheel.evaluation.scoring import score_answer
+    from tasks.evaluation import read_items, read_predictions
+
+    _, result = await run(config)
+    store = await open_dataset_store(config.connections)
+    from blocks.ports import DatasetRef
+
+    def folder(uri: str) -> Path:
+        return store.open(DatasetRef(name=uri.rpartition("/")[2], uri=uri))
+
+    items = read_items(folder(result.datasets["datasets"]) / "base" / "eval_data.jsonl")
+    evaluation = result.candidates[0].evaluations[0]
+    uri, _, file = str(evaluation.predictions).rpartition("/")
+    predictions = read_predictions(folder(uri) / file)
+    again = [score_answer(item, predictions[item.id].response)[evaluation.primary] for item in items]
+    assert sum(again) / len(again) == pytest.approx(evaluation.scores[evaluation.primary].value)
+
+
+async def test_a_workload_that_is_not_in_the_log_is_a_clear_error(config: FlywheelConfig) -> None:
+    state, _ = await run(config.model_copy(update={"workload_id": "no-such-workload"}))
+
+    assert state.is_failed()
+    assert isinstance(state.data, DataError)
+    assert "no-such-workload" in str(state.data)
