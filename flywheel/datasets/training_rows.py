@@ -1,7 +1,8 @@
 """Rows for supervised fine-tuning: `{"messages", "tools"}` and nothing else, because trainers are strict.
 
-The messages are the logged history and, last, the answer that production gave; the trainer puts loss on that one. A
-request without tools has `"tools": []`, so every row has both keys. Answers that call no tool are rows like any other.
+The messages are the logged history and, last, the answer that production gave; the trainer puts loss on that
+one. A request without tools has `"tools": []`, so every row has both keys. Answers that call no tool are rows
+like any other.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def training_line(
     answer = _CHOICE.decode(_RESPONSE.decode(response).choices[choice]).message
     history = bytes(logged.messages)
     if "a" in roles or b"\n" in history:
-        # Only answers hold arguments, so without one the history is copied as it stands: decoding it costs five times
-        # as much. JSON from Parquet may be spread over lines, and a row is one line.
+        # Only answers hold arguments, so without one the history is copied as it stands: decoding it costs
+        # five times as much. JSON from Parquet may be spread over lines, and a row is one line.
         history = _ENCODER.encode(trainer_messages(_LIST.decode(history) or [], parse_function_arguments))
     last = _ENCODER.encode(trainer_answer(answer, parse_function_arguments))
     head = history.rstrip()[:-1].rstrip()
@@ -78,8 +79,8 @@ def trainer_messages(
 ) -> list[dict[str, Any]]:
     """The history in the one form that trainers and chat templates know.
 
-    Answers get a content (see `trainer_answer`) and arguments in the form asked for; `function_call` and the role
-    "function" of the older API become `tool_calls` and "tool". Everything else stays as logged.
+    Answers get a content (see `trainer_answer`) and arguments in the form asked for; `function_call` and the
+    role "function" of the older API become `tool_calls` and "tool". Everything else stays as logged.
     """
     rows: list[dict[str, Any]] = []
     pending: str | None = None  # id of the older API's call that waits for its result

@@ -18,11 +18,11 @@ Rows = npt.NDArray[np.int64]
 
 
 class Part(NamedTuple):
-    """One file of the validated table: it holds the rows `first` to `first + count - 1`."""
+    """One file of the validated table: it holds the rows `first` to `first + size - 1`."""
 
     path: Path
     first: int
-    count: int
+    size: int
 
 
 def parts_of(validated: Path) -> list[Part]:
@@ -32,9 +32,9 @@ def parts_of(validated: Path) -> list[Part]:
     """
     parts, first = [], 0
     for path in sorted(validated.glob(VALIDATED_FILES)):
-        count = pq.read_metadata(path).num_rows
-        parts.append(Part(path, first, count))
-        first += count
+        size = pq.read_metadata(path).num_rows
+        parts.append(Part(path, first, size))
+        first += size
     if not parts:
         raise DatasetError(f"{validated} holds no validated records; run the curation again from its start.")
     return parts
@@ -49,7 +49,8 @@ def read_assignment(assignment: Path) -> pa.Table:
 
 
 def batches_of(part: Part, rows: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.RecordBatch]]:
-    """Yield `(rows, batch)` with the wanted rows of one part, ascending; other rows are not turned into objects.
+    """Yield `(rows, batch)` with the wanted rows of one part, ascending; other rows are not turned into
+    objects.
 
     Args:
         rows: Ascending row numbers of the whole table, all of them inside the part.
@@ -79,5 +80,5 @@ def take_rows(validated: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
 
 def rows_inside(ascending: Rows, part: Part) -> Rows:
     """Those of the ascending row numbers that lie in the part."""
-    low, high = np.searchsorted(ascending, [part.first, part.first + part.count])
+    low, high = np.searchsorted(ascending, [part.first, part.first + part.size])
     return ascending[low:high]

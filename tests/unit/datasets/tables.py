@@ -54,7 +54,9 @@ class Call(NamedTuple):
 
 
 def write_tables(folder: Path, calls: Sequence[Call], part_size: int = 4) -> tuple[Path, Path]:
-    """Directories of a validated table in the order given, and of its assignment. Split "" leaves a record out."""
+    """Directories of a validated table in the order given, and of its assignment. Split "" leaves a record
+    out.
+    """
     validated, assignment = folder / "validated", folder / "assignment"
     validated.mkdir(parents=True)
     assignment.mkdir()

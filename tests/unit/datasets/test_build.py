@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import FlywheelConfig
+from flywheel.config import DataSplitConfig
 from flywheel.datasets.build import FILES, INDEX_FILE, build_datasets
 from flywheel.errors import DatasetError
 from flywheel.progress import silent
 from tests.unit.datasets.tables import TOOL_NAMES, Call, read_lines, write_tables
 
-CONFIG = FlywheelConfig(workload_id="w", client_id="c")
+CONFIG = DataSplitConfig()
 SPLITS = ("train", "train", "validation", "evaluation", "")
 CALLS = [
     Call(f"r{n:03}", f"question number {n}", (*TOOL_NAMES, "")[n % 6], SPLITS[n % 5], weight=n + 1)
