@@ -1,0 +1,108 @@
+"""What every dataset store must do. A test module derives from the suite and provides the `store` fixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blocks.ports import DatasetRef, DatasetStore
+from flywheel.errors import DatasetError
+
+KEY: dict[str, Any] = {"settings": {"seed": 0, "eval_size": 20}, "parents": ["validated-0123456789abcdef"]}
+
+
+def make(
+    store: DatasetStore, key: dict[str, Any] = KEY, content: str = "rows", kind: str = "split"
+) -> DatasetRef:
+    with store.create(kind, key) as staging:
+        (staging.path / "rows.jsonl").write_text(content)
+        staging.counts["rows"] = 3
+    return staging.ref
+
+
+def make_and_fail(store: DatasetStore, failure: type[BaseException]) -> None:
+    with store.create("split", KEY) as staging:
+        (staging.path / "rows.jsonl").write_text("half")
+        raise failure
+
+
+class DatasetStoreContract:
+    """The suite. `store` is empty at the start of each test."""
+
+    def test_a_dataset_that_was_never_made_is_not_found(self, store: DatasetStore) -> None:
+        assert store.find("split", KEY) is None
+
+    def test_a_published_dataset_is_found_under_its_key_whatever_the_order_of_its_fields(
+        self, store: DatasetStore
+    ) -> None:
+        ref = make(store)
+        found = store.find("split", {"parents": KEY["parents"], "settings": {"eval_size": 20, "seed": 0}})
+        assert found == ref
+        assert ref.counts == {"rows": 3}
+        assert ref.name.startswith("split-")
+
+    def test_another_setting_or_kind_is_another_dataset(self, store: DatasetStore) -> None:
+        ref = make(store)
+        assert store.find("split", {**KEY, "settings": {"seed": 1, "eval_size": 20}}) is None
+        assert store.find("icl", KEY) is None
+        assert make(store, kind="icl").name != ref.name
+
+    def test_an_opened_dataset_holds_the_files_that_were_written(self, store: DatasetStore) -> None:
+        directory = store.open(make(store, content="exactly this"))
+        assert (directory / "rows.jsonl").read_text() == "exactly this"
+
+    def test_files_in_folders_of_a_dataset_are_kept(self, store: DatasetStore) -> None:
+        with store.create("datasets", KEY) as staging:
+            (staging.path / "train").mkdir()
+            (staging.path / "train" / "training.jsonl").write_text("{}\n")
+        assert (store.open(staging.ref) / "train" / "training.jsonl").read_text() == "{}\n"
+
+    @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+    def test_a_dataset_whose_making_failed_is_not_there(
+        self, store: DatasetStore, failure: type[BaseException]
+    ) -> None:
+        with pytest.raises(failure):
+            make_and_fail(store, failure)
+        assert store.find("split", KEY) is None
+        make(store, content="whole")
+        assert store.find("split", KEY) is not None
+
+    def test_a_dataset_is_not_found_before_it_is_complete(self, store: DatasetStore) -> None:
+        with store.create("split", KEY) as staging:
+            (staging.path / "rows.jsonl").write_text("half")
+            assert store.find("split", KEY) is None
+
+    def test_of_two_makers_of_one_dataset_the_first_to_finish_wins_and_both_succeed(
+        self, store: DatasetStore
+    ) -> None:
+        with store.create("split", KEY) as slow:
+            (slow.path / "rows.jsonl").write_text("slow")
+            fast = make(store, content="fast")
+        assert slow.ref == fast
+        assert (store.open(slow.ref) / "rows.jsonl").read_text() == "fast"
+
+    def test_making_a_dataset_again_leaves_the_first(self, store: DatasetStore) -> None:
+        first = make(store, content="first")
+        assert make(store, content="second") == first
+        assert (store.open(first) / "rows.jsonl").read_text() == "first"
+
+    def test_a_damaged_dataset_is_refused_with_the_file_and_what_to_do(self, store: DatasetStore) -> None:
+        ref = make(store, content="rows")
+        (store.open(ref) / "rows.jsonl").write_text("rows and more")
+        with pytest.raises(DatasetError, match=r"rows\.jsonl.*[Dd]elete"):
+            store.open(ref)
+
+    def test_a_dataset_that_is_gone_is_a_clear_error(self, store: DatasetStore) -> None:
+        with pytest.raises(DatasetError, match="no dataset split-0123456789abcdef"):
+            store.open(DatasetRef("split-0123456789abcdef", "anywhere"))
+
+    @pytest.mark.parametrize("name", ["../../etc/passwd", "split-0123456789abcdef/../..", "", "/etc"])
+    def test_a_ref_cannot_lead_out_of_the_store(self, store: DatasetStore, name: str) -> None:
+        with pytest.raises(DatasetError):
+            store.open(DatasetRef(name, name))
+
+    def test_scratch_keeps_its_files_and_belongs_to_one_name(self, store: DatasetStore) -> None:
+        (store.scratch("run-1 evaluation") / "predictions.jsonl").write_text("partial")
+        assert (store.scratch("run-1 evaluation") / "predictions.jsonl").read_text() == "partial"
+        assert not (store.scratch("run-1-evaluation") / "predictions.jsonl").exists()
