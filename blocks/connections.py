@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def home_directory(connections: ConnectionsConfig) -> Path:
     """Where the embedded stores and local models live: the setting, else $FLYWHEEL_HOME, else ~/.flywheel."""
-    return Path(connections.home or os.environ.get("FLYWHEEL_HOME") or Path.home() / ".flywheel").expanduser().absolute()
+    return (
+        Path(connections.home or os.environ.get("FLYWHEEL_HOME") or Path.home() / ".flywheel")
+        .expanduser()
+        .absolute()
+    )
 
 
 async def open_log_store(config: FlywheelConfig) -> LogStore:
@@ -41,7 +45,9 @@ async def open_dataset_store(connections: ConnectionsConfig) -> DatasetStore:
         from blocks.directory_dataset_store import DirectoryDatasetStore
 
         return DirectoryDatasetStore(home_directory(connections) / "datasets")
-    return cast("DatasetStore", await _from_block(connections.dataset_store, "dataset_store", embedded="embedded"))
+    return cast(
+        "DatasetStore", await _from_block(connections.dataset_store, "dataset_store", embedded="embedded")
+    )
 
 
 async def open_run_store(connections: ConnectionsConfig) -> RunStore:

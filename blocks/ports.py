@@ -6,16 +6,17 @@ one port pass the same contract tests (`tests/contracts/`). Domain code sees onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import pyarrow as pa
 
 from flywheel.config import CandidateConfig, LoraConfig, TrainingConfig
+from flywheel.curation.batches import LogBatch as LogBatch
+from flywheel.curation.batches import Refusal as Refusal
 from flywheel.progress import Progress
 from flywheel.results import Customization, RunResult
 from flywheel.tokens import TokenCounter
@@ -32,29 +33,6 @@ class LogQuery(msgspec.Struct, frozen=True):
     until: datetime | None = None
     limit: int | None = None
     traffic_share: float = 1.0
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A line that could not be read as a record of any workload. Field meanings: `curation.schema.REJECTED_FILE`."""
-
-    reason: str
-    detail: str
-    file: str | None
-    line: int | None
-    record: Any
-
-
-class LogBatch(msgspec.Struct, frozen=True):
-    """What a log store read in one go.
-
-    `records` has the schema `curation.schema.EXTRACTED`; `refused` are unreadable lines; `out_of_scope` and
-    `over_limit` count readable records that the query leaves out.
-    """
-
-    records: pa.RecordBatch
-    refused: Sequence[Refusal] = ()
-    out_of_scope: int = 0
-    over_limit: int = 0
 
 
 class WorkloadSummary(msgspec.Struct, frozen=True):

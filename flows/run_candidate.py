@@ -1,10 +1,10 @@
 """One candidate from deployment to shut-down: the inner DAG of a run.
 
-    icl dataset
-    deploy ─┬─ base-eval
-            ├─ icl-eval
-            └─ fine-tune → customized-eval
-    shut down (always)
+icl dataset
+deploy ─┬─ base-eval
+        ├─ icl-eval
+        └─ fine-tune → customized-eval
+shut down (always)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect.logging import get_run_logger
 from blocks.ports import Endpoint
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
-from flywheel.results import CandidateResult, Customization, Evaluation, EvalType
+from flywheel.results import CandidateResult, Customization, EvalType, Evaluation
 from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
 from tasks.curation import CuratedData, Reference, build_icl_dataset
 from tasks.evaluation import evaluate
@@ -59,7 +59,7 @@ async def run_candidate(
             endpoint = await deploy(run_id, candidate, config)
             legs = await asyncio.gather(
                 _base(run_id, candidate, endpoint, data, config),
-                _icl(run_id, candidate, endpoint, icl, config),
+                _icl(run_id, candidate, endpoint, data, icl, config),
                 _customized(run_id, candidate, data, config),
                 return_exceptions=True,
             )
@@ -72,13 +72,16 @@ async def run_candidate(
 async def _base(
     run_id: str, candidate: CandidateConfig, endpoint: Endpoint, data: CuratedData, config: FlywheelConfig
 ) -> Evaluation:
-    return await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, "base/eval_data.jsonl", config)
+    return await evaluate(
+        run_id, candidate, "base-eval", endpoint, data.datasets, "base/eval_data.jsonl", config
+    )
 
 
 async def _icl(
     run_id: str,
     candidate: CandidateConfig,
     endpoint: Endpoint,
+    data: CuratedData,
     dataset: Reference | Exception | None,
     config: FlywheelConfig,
 ) -> Evaluation | None:
@@ -86,7 +89,7 @@ async def _icl(
         return None
     if isinstance(dataset, Exception):
         raise dataset
-    return await evaluate(run_id, candidate, "icl-eval", endpoint, dataset, "eval_data.jsonl", config)
+    return await evaluate(run_id, candidate, "icl-eval", endpoint, data.datasets, dataset, config)
 
 
 async def _customized(
@@ -98,9 +101,7 @@ async def _customized(
 
     async def evaluated() -> Evaluation:
         endpoint = await serve_customization(run_id, candidate, customization, config)
-        return await evaluate(
-            run_id, candidate, "customized-eval", endpoint, data.datasets, "base/eval_data.jsonl", config
-        )
+        return await evaluate(run_id, candidate, "customized-eval", endpoint, data.datasets, None, config)
 
     return customization, await outcome(evaluated())
 

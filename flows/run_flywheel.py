@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from flywheel.overrides import apply_overrides
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -21,7 +22,6 @@ from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrup
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.errors import FlywheelError
-from flywheel.overrides import apply_overrides
 from flywheel.report.summary import headline
 from flywheel.results import CandidateResult, RunResult
 from tasks.artifacts import publish_results
@@ -61,12 +61,16 @@ async def run_flywheel(
             return_exceptions=True,
         )
         reraise_stop(results)
-        return await finish(run_id, config, data, [result for result in results if isinstance(result, CandidateResult)])
+        return await finish(
+            run_id, config, data, [result for result in results if isinstance(result, CandidateResult)]
+        )
     except Exception as error:
         await end_run(run_id, config, "failed", str(error), error=str(error))
         raise
     except BaseException:
-        await uninterrupted(mark_ended(run_id, config, "cancelled", "Stopped before its end; it can be resumed."))
+        await uninterrupted(
+            mark_ended(run_id, config, "cancelled", "Stopped before its end; it can be resumed.")
+        )
         raise
 
 

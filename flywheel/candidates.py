@@ -47,7 +47,9 @@ def deployment_name(run_id: str, candidate: CandidateConfig) -> str:
     return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content_hash(candidate.model)[:8]}"
 
 
-def fine_tune_name(run_id: str, config: FlywheelConfig, candidate: CandidateConfig, training_data: str) -> str:
+def fine_tune_name(
+    run_id: str, config: FlywheelConfig, candidate: CandidateConfig, training_data: str
+) -> str:
     """Name of the candidate's fine-tune in one run; other data or other settings make another name.
 
     Args:

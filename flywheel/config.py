@@ -31,7 +31,9 @@ class LogsConfig(Settings):
         default="",
         description="File or directory of logs (JSONL, also .gz or .zst, and Parquet), read by the file log store.",
     )
-    since: datetime | None = Field(default=None, description="Read only records logged at or after this time.")
+    since: datetime | None = Field(
+        default=None, description="Read only records logged at or after this time."
+    )
     until: datetime | None = Field(default=None, description="Read only records logged before this time.")
     traffic_share: float = Field(
         default=1.0,
@@ -45,16 +47,20 @@ class ValidationConfig(Settings):
     """Which records are good enough to learn from and to be measured against."""
 
     check_tool_arguments: bool = Field(
-        default=True, description="Check each tool call's arguments against the tool's own JSON Schema and report."
+        default=True,
+        description="Check each tool call's arguments against the tool's own JSON Schema and report.",
     )
     refuse_schema_violations: bool = Field(
         default=False, description="Refuse records whose tool arguments break the tool's JSON Schema."
     )
     refuse_truncated: bool = Field(
-        default=True, description="Refuse answers that were cut off (finish_reason 'length' or 'content_filter')."
+        default=True,
+        description="Refuse answers that were cut off (finish_reason 'length' or 'content_filter').",
     )
     max_record_bytes: int = Field(
-        default=4_000_000, gt=0, description="Longest line of a log that is read, in bytes; longer ones are refused."
+        default=4_000_000,
+        gt=0,
+        description="Longest line of a log that is read, in bytes; longer ones are refused.",
     )
 
 
@@ -68,7 +74,10 @@ class DedupConfig(Settings):
         description="Jaccard similarity of two conversations' character shingles from which they are near-duplicates.",
     )
     shingle_size: int = Field(
-        default=5, ge=2, le=32, description="Length of a shingle, in bytes. Words miss short edits in short prompts."
+        default=5,
+        ge=2,
+        le=32,
+        description="Length of a shingle, in bytes. Words miss short edits in short prompts.",
     )
     permutations: int = Field(default=128, ge=16, le=1024, description="Length of a MinHash signature.")
     merge_near_duplicates: bool = Field(
@@ -86,12 +95,17 @@ class DataSplitConfig(Settings):
 
     eval_size: int = Field(default=20, ge=1, description="Records held out for evaluation, exactly.")
     val_ratio: Fraction = Field(
-        default=0.1, description="Share of the remaining records used for validation while fine-tuning; 0 is allowed."
+        default=0.1,
+        description="Share of the remaining records used for validation while fine-tuning; 0 is allowed.",
     )
     min_total_records: int = Field(
-        default=50, ge=1, description="Fewest records, after duplicates are removed, with which a run makes sense."
+        default=50,
+        ge=1,
+        description="Fewest records, after duplicates are removed, with which a run makes sense.",
     )
-    random_seed: int = Field(default=0, ge=0, description="Seed of every random choice about data. 0 is a seed.")
+    random_seed: int = Field(
+        default=0, ge=0, description="Seed of every random choice about data. 0 is a seed."
+    )
     limit: int | None = Field(
         default=10_000, ge=1, description="Most records read from the log, newest first; none means no limit."
     )
@@ -121,10 +135,17 @@ class LeakageConfig(Settings):
         description="Share of an evaluation item's word n-grams found in one training row from which it is a leak.",
     )
     similarity_threshold: float = Field(
-        default=0.8, gt=0, le=1, description="Jaccard similarity of character shingles from which a pair is a leak."
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of character shingles from which a pair is a leak.",
     )
-    shingle_size: int = Field(default=4, ge=2, le=32, description="Length of a shingle for this check, in bytes.")
-    worst_pairs: int = Field(default=20, ge=0, le=1000, description="Closest pairs listed in the certificate.")
+    shingle_size: int = Field(
+        default=4, ge=2, le=32, description="Length of a shingle for this check, in bytes."
+    )
+    worst_pairs: int = Field(
+        default=20, ge=0, le=1000, description="Closest pairs listed in the certificate."
+    )
 
 
 class IclConfig(Settings):
@@ -136,7 +157,9 @@ class IclConfig(Settings):
         description="Context length, in tokens, when the candidate does not state its own; the smaller one counts.",
     )
     reserved_tokens: int = Field(
-        default=512, ge=0, description="Tokens kept free for the answer; more is kept if max_tokens asks for it."
+        default=512,
+        ge=0,
+        description="Tokens kept free for the answer; more is kept if max_tokens asks for it.",
     )
     max_examples: int = Field(default=3, ge=1, le=100, description="Most examples for one item.")
     min_examples: int = Field(
@@ -175,7 +198,9 @@ class LoraConfig(Settings):
     """Shape of the adapter."""
 
     adapter_dim: int = Field(default=16, ge=1, le=1024, description="Rank of the LoRA matrices.")
-    adapter_alpha: int = Field(default=32, ge=1, description="Scale of the adapter; alpha/rank multiplies its output.")
+    adapter_alpha: int = Field(
+        default=32, ge=1, description="Scale of the adapter; alpha/rank multiplies its output."
+    )
     adapter_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
     target_modules: list[str] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the layers that get an adapter."
@@ -190,16 +215,22 @@ class TrainingConfig(Settings):
     epochs: int = Field(default=2, ge=1, le=100, description="Passes over the training rows.")
     batch_size: int = Field(default=8, ge=1, le=4096, description="Rows in one optimiser step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate.")
-    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps with a rising rate.")
+    warmup_ratio: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the steps with a rising rate."
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
-    max_seq_length: int = Field(default=2048, ge=16, description="Longest training row, in tokens; longer: left out.")
+    max_seq_length: int = Field(
+        default=2048, ge=16, description="Longest training row, in tokens; longer: left out."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of initialisation and row order.")
 
 
 class EvaluationConfig(Settings):
     """How items are asked and answers are scored."""
 
-    concurrency: int = Field(default=16, ge=1, le=4096, description="Requests under way at once to one endpoint.")
+    concurrency: int = Field(
+        default=16, ge=1, le=4096, description="Requests under way at once to one endpoint."
+    )
     timeout_seconds: float = Field(default=300, gt=0, description="Longest wait for one answer, in seconds.")
     max_attempts: int = Field(default=4, ge=1, le=20, description="Tries for one item, first one included.")
     temperature: float | None = Field(
@@ -220,10 +251,11 @@ class CandidateConfig(Settings):
     name: str = Field(
         default="",
         max_length=100,
-        description="The candidate's id in this run; one model may stand in several candidates. Empty: made from model.",
+        description="The candidate's id; one model may stand in several candidates. Empty: made from the model.",
     )
     model: str = Field(
-        min_length=1, description="Model name or path as the platform knows it; 'demo:smollm2-135m' needs no model hub."
+        min_length=1,
+        description="Model name or path as the platform knows it; 'demo:smollm2-135m' needs no model hub.",
     )
     gpus: int = Field(default=1, ge=0, le=64, description="GPU slots held while the candidate is worked on.")
     context_length: int | None = Field(
@@ -251,21 +283,33 @@ class ConnectionsConfig(Settings):
         description="Directory of the embedded stores and of local models. Empty: $FLYWHEEL_HOME, else ~/.flywheel.",
     )
     log_store: str = Field(default="files", description="'files' reads logs.path; else a saved block.")
-    dataset_store: str = Field(default="embedded", description="'embedded' is a directory; else a saved block.")
-    run_store: str = Field(default="embedded", description="'embedded' is an SQLite file; else a saved block.")
-    platform: str = Field(default="local", description="'local' trains and serves on this machine; else a saved block.")
+    dataset_store: str = Field(
+        default="embedded", description="'embedded' is a directory; else a saved block."
+    )
+    run_store: str = Field(
+        default="embedded", description="'embedded' is an SQLite file; else a saved block."
+    )
+    platform: str = Field(
+        default="local", description="'local' trains and serves on this machine; else a saved block."
+    )
 
 
 class FlywheelConfig(Settings):
     """One turn of the flywheel for one workload of one client."""
 
-    workload_id: str = Field(min_length=1, description="The workload (route, agent node) whose calls are studied.")
+    workload_id: str = Field(
+        min_length=1, description="The workload (route, agent node) whose calls are studied."
+    )
     client_id: str = Field(min_length=1, description="Who produced the traffic.")
     description: str = Field(default="", description="What this run is for, in your words; stored with it.")
     logs: LogsConfig = Field(default=LogsConfig(), description="Which part of the log is read.")
-    validation_config: ValidationConfig = Field(default=ValidationConfig(), description="Which records are used.")
+    validation_config: ValidationConfig = Field(
+        default=ValidationConfig(), description="Which records are used."
+    )
     dedup_config: DedupConfig = Field(default=DedupConfig(), description="When two requests are the same.")
-    data_split_config: DataSplitConfig = Field(default=DataSplitConfig(), description="How many records go where.")
+    data_split_config: DataSplitConfig = Field(
+        default=DataSplitConfig(), description="How many records go where."
+    )
     leakage_config: LeakageConfig = Field(default=LeakageConfig(), description="Proof that the test is fair.")
     icl_config: IclConfig = Field(default=IclConfig(), description="In-context examples.")
     training_config: TrainingConfig = Field(default=TrainingConfig(), description="Fine-tuning.")

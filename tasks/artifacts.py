@@ -27,14 +27,22 @@ async def publish_results(run: RunResult, config: FlywheelConfig, data: CuratedD
     name = slug(run.workload_id)
     what = f"{run.workload_id} of {run.client_id}, run {run.run_id}"
     store = await open_dataset_store(config.connections)
-    certificate = json.loads((store.open(data.assignment.ref) / "certificate.json").read_text(encoding="utf-8"))
-    await acreate_markdown_artifact(summary_markdown(run), key=f"summary-{name}", description=f"Summary: {what}")
+    certificate = json.loads(
+        (store.open(data.assignment.ref) / "certificate.json").read_text(encoding="utf-8")
+    )
+    await acreate_markdown_artifact(
+        summary_markdown(run), key=f"summary-{name}", description=f"Summary: {what}"
+    )
     await acreate_table_artifact(results_rows(run), key=f"results-{name}", description=f"Results: {what}")
-    await acreate_table_artifact(all_scores_rows(run), key=f"scores-{name}", description=f"All scores: {what}")
+    await acreate_table_artifact(
+        all_scores_rows(run), key=f"scores-{name}", description=f"All scores: {what}"
+    )
     await acreate_table_artifact(funnel_rows(run.funnel), key=f"funnel-{name}", description=f"Funnel: {what}")
     await acreate_markdown_artifact(
         certificate_markdown(certificate), key=f"leakage-{name}", description=f"Leakage certificate: {what}"
     )
     await acreate_table_artifact(
-        divergent_table(run, store, most=MOST_DIVERGENT), key=f"divergent-{name}", description=f"Divergent answers, worst {MOST_DIVERGENT}: {what}"
+        divergent_table(run, store, most=MOST_DIVERGENT),
+        key=f"divergent-{name}",
+        description=f"Divergent answers, worst {MOST_DIVERGENT}: {what}",
     )

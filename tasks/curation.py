@@ -13,6 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.extraction import extract
+from flywheel.curation.leakage import check_leakage
+from flywheel.curation.split import split
+from flywheel.curation.validate_stage import validate
+from flywheel.datasets.icl import build_icl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
@@ -23,13 +29,7 @@ import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform
 from blocks.ports import DatasetRef, LogQuery
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.curation.deduplication import deduplicate
-from flywheel.curation.extraction import extract
-from flywheel.curation.leakage import check_leakage
-from flywheel.curation.split import split
-from flywheel.curation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
-from flywheel.datasets.icl import build_icl
 from flywheel.progress import Progress
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
@@ -60,8 +60,13 @@ class CuratedData(BaseModel):
     datasets: Reference
 
 
-@task(task_run_name="extract {config.workload_id}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30],
-      retry_condition_fn=is_transient)
+@task(
+    task_run_name="extract {config.workload_id}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[2, 10, 30],
+    retry_condition_fn=is_transient,
+)
 async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
     """Copy the workload's records out of the log store. A run that is resumed reads the same copy again."""
     logs = await open_log_store(config)
@@ -120,7 +125,9 @@ async def split_records(config: FlywheelConfig, deduplicated: Reference) -> Refe
 
 
 @task(task_run_name="check leakage", cache_policy=NO_CACHE)
-async def require_no_leakage(config: FlywheelConfig, validated: Reference, assignment: Reference) -> Reference:
+async def require_no_leakage(
+    config: FlywheelConfig, validated: Reference, assignment: Reference
+) -> Reference:
     """Prove that evaluation is absent from training, or make it so; see `flywheel.curation.leakage`."""
     store = await open_dataset_store(config.connections)
     records, sides = store.open(validated.ref), store.open(assignment.ref)
@@ -133,7 +140,9 @@ async def require_no_leakage(config: FlywheelConfig, validated: Reference, assig
 
 
 @task(task_run_name="build datasets", cache_policy=NO_CACHE)
-async def build_base_and_training(config: FlywheelConfig, validated: Reference, assignment: Reference) -> Reference:
+async def build_base_and_training(
+    config: FlywheelConfig, validated: Reference, assignment: Reference
+) -> Reference:
     """Write evaluation items and fine-tuning rows; see `flywheel.datasets.build`."""
     store = await open_dataset_store(config.connections)
     records, sides = store.open(validated.ref), store.open(assignment.ref)
@@ -146,7 +155,9 @@ async def build_base_and_training(config: FlywheelConfig, validated: Reference, 
 
 
 @task(task_run_name="icl dataset {candidate.name}", cache_policy=NO_CACHE)
-async def build_icl_dataset(config: FlywheelConfig, candidate: CandidateConfig, data: CuratedData) -> Reference:
+async def build_icl_dataset(
+    config: FlywheelConfig, candidate: CandidateConfig, data: CuratedData
+) -> Reference:
     """Put in-context examples before each item, within the candidate's own context and tokenizer."""
     store = await open_dataset_store(config.connections)
     platform = await open_platform(config.connections)
@@ -209,4 +220,3 @@ def source_hash(*packages: ModuleType) -> str:
             for path in sorted(Path(folder).rglob("*.py")):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-

@@ -24,7 +24,8 @@ def divergent_table(run: RunResult, store: DatasetStore, *, most: int) -> list[R
         folder, _, file = best[1].predictions.rpartition("/")
         predictions = read_predictions(_stored(store, folder) / file)
         found += [
-            (candidate.candidate, best[1].eval_type, answer) for answer in divergent_answers(items, predictions)
+            (candidate.candidate, best[1].eval_type, answer)
+            for answer in divergent_answers(items, predictions)
         ]
     return divergent_rows(found, most=most)
 

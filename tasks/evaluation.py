@@ -14,17 +14,19 @@ from prefect.cache_policies import NO_CACHE
 from blocks.chat_client import ChatClient
 from blocks.connections import open_dataset_store
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
+from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DatasetError
 from flywheel.evaluation.aggregate import aggregate
 from flywheel.evaluation.replay import replay
 from flywheel.evaluation.runner import run_evaluation
 from flywheel.naming import slug
-from flywheel.results import EvalItem, Evaluation, EvalType, Prediction
+from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
 from tasks.curation import Reference
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 
+ITEMS_FILE = "eval_data.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
 
 
@@ -40,21 +42,28 @@ async def evaluate(
     candidate: CandidateConfig,
     eval_type: EvalType,
     endpoint: Endpoint,
-    dataset: Reference,
-    file: str,
+    datasets: Reference,
+    icl: Reference | None,
     config: FlywheelConfig,
 ) -> Evaluation:
-    """Replay the items of `file` in `dataset` against `endpoint` and score the answers.
+    """Ask `endpoint` the evaluation items, in their in-context form if `icl` has it, and score the answers.
 
-    Answers are kept as they come, under the names of run, candidate and evaluation: a retry, or a run that is
+    Every evaluation of a run is over the same items: one that found no room for examples is unscored in the icl-eval.
+    Answers are kept as they come, under a name made from run, candidate and content: a retry, or a run that is
     resumed, asks only for what is missing.
     """
     store = await open_dataset_store(config.connections)
-    items = read_items(store.open(dataset.ref) / file)
+    items = read_items(store.open(datasets.ref) / "base" / ITEMS_FILE)
+    asked = read_items(store.open(icl.ref) / ITEMS_FILE) if icl else items
     settings = config.evaluation_config
-    partial = store.scratch(f"{run_id}-{slug(candidate.name)}-{eval_type}") / PREDICTIONS_FILE
+    content = content_hash((icl or datasets).name, endpoint.model, settings.model_dump())
+    name = f"{run_id}-{slug(candidate.name)}-{eval_type}-{content}"
+    partial = store.scratch(name) / PREDICTIONS_FILE
     started, clock = datetime.now(UTC), time.monotonic()
-    async with reporting(f"{eval_type}-{candidate.name}") as progress, ChatClient(endpoint, settings) as client:
+    async with (
+        reporting(f"{eval_type}-{candidate.name}") as progress,
+        ChatClient(endpoint, settings) as client,
+    ):
         overrides: dict[str, Any] = {}
 
         async def ask(item: EvalItem) -> Any:
@@ -63,9 +72,9 @@ async def evaluate(
             return await client.complete(request.body)
 
         predictions = await run_evaluation(
-            items, ask, partial, settings.concurrency, progress, stage=f"{candidate.name} {eval_type}"
+            asked, ask, partial, settings.concurrency, progress, stage=f"{candidate.name} {eval_type}"
         )
-    published = _publish(store, run_id, candidate, eval_type, partial)
+    published = _publish(store, name, partial)
     finished = datetime.now(UTC)
     return aggregate(
         items,
@@ -102,13 +111,10 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
     return {prediction.id: prediction for prediction in predictions}
 
 
-def _publish(
-    store: DatasetStore, run_id: str, candidate: CandidateConfig, eval_type: EvalType, partial: Path
-) -> DatasetRef:
-    key = {"run": run_id, "candidate": candidate.name, "eval_type": eval_type}
-    found = store.find("predictions", key)
+def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:
+    found = store.find("predictions", {"name": name})
     if found is not None:
         return found
-    with store.create("predictions", key) as staging:
+    with store.create("predictions", {"name": name}) as staging:
         (staging.path / PREDICTIONS_FILE).write_bytes(partial.read_bytes())
     return staging.ref

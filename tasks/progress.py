@@ -78,7 +78,9 @@ async def _pump(relay: _Relay, key: str) -> None:
         shown = relay.latest
         stage, done, total, detail = shown
         percent = 100.0 * done / total if total else 0.0
-        text = f"{stage}: {done}{f' of {total}' if total else ''}. {detail} ({time.monotonic() - started:.0f} s)"
+        text = (
+            f"{stage}: {done}{f' of {total}' if total else ''}. {detail} ({time.monotonic() - started:.0f} s)"
+        )
         try:
             if artifact is None:
                 artifact = await acreate_progress_artifact(progress=percent, key=key, description=text)

@@ -42,7 +42,9 @@ async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
 
 
 @task(task_run_name="keep curation", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
-async def keep_curation(run_id: str, config: FlywheelConfig, data: CuratedData, funnel: dict[str, int]) -> RunResult:
+async def keep_curation(
+    run_id: str, config: FlywheelConfig, data: CuratedData, funnel: dict[str, int]
+) -> RunResult:
     """Add the funnel, the datasets and the production model's name to the run."""
     store = await open_dataset_store(config.connections)
     items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
@@ -59,7 +61,9 @@ async def keep_curation(run_id: str, config: FlywheelConfig, data: CuratedData, 
     return run
 
 
-@task(task_run_name="keep {result.candidate}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+@task(
+    task_run_name="keep {result.candidate}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15]
+)
 async def keep_candidate(run_id: str, config: FlywheelConfig, result: CandidateResult) -> None:
     """Put one candidate's result into the run, in place of what stood there."""
     runs = await open_run_store(config.connections)

@@ -14,7 +14,16 @@ LAYERS = {
     "tasks": {"flywheel", "blocks"},
     "flows": {"flywheel", "blocks", "tasks"},
 }
-FORBIDDEN_IN_DOMAIN = {"prefect", "httpx", "aiohttp", "requests", "socket", "sqlite3", "elasticsearch", "pymongo"}
+FORBIDDEN_IN_DOMAIN = {
+    "prefect",
+    "httpx",
+    "aiohttp",
+    "requests",
+    "socket",
+    "sqlite3",
+    "elasticsearch",
+    "pymongo",
+}
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 MOST_LINES = 320
 
@@ -43,7 +52,9 @@ def test_imports_point_to_lower_layers_only(path: Path) -> None:
     assert not upward, f"{path.relative_to(ROOT)} imports {sorted(upward)}"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "flywheel")], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.is_relative_to(ROOT / "flywheel")], ids=lambda p: p.name
+)
 def test_the_domain_knows_no_network_no_database_and_no_prefect(path: Path) -> None:
     if not is_command_line(path):
         assert not imports_of(path) & FORBIDDEN_IN_DOMAIN

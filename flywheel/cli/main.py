@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
-        sub.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
+        sub.add_argument(
+            "--json", action="store_true", help="one JSON document on stdout, everything else on stderr"
+        )
         sub.add_argument("--debug", action="store_true", help="show tracebacks and debug logs")
     return parser
 

@@ -54,7 +54,10 @@ def prefect_server(keep: bool = False) -> Iterator[str]:
         try:
             _wait_until_healthy(process, url, log)
             with temporary_settings({PREFECT_API_URL: url}), _in_environment("PREFECT_API_URL", url):
-                yield url
+                try:
+                    yield url
+                finally:
+                    _deliver_what_is_queued()
         finally:
             if not keep:
                 _stop(process)
@@ -78,7 +81,10 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{url}/health", timeout=2),
+        ):
             return
         time.sleep(0.1)
     tail = " / ".join(log.read_text(errors="replace").splitlines()[-5:])
@@ -86,6 +92,15 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
         f"The Prefect server did not start within {START_SECONDS} s: {tail or 'it printed nothing'}. "
         "Start one with `prefect server start` and set PREFECT_API_URL to it."
     )
+
+
+def _deliver_what_is_queued() -> None:
+    """Logs and task-run events are sent from background threads: let them arrive before the server goes."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=STOP_SECONDS, at_exit=False)
+    APILogWorker.drain_all(timeout=STOP_SECONDS, at_exit=False)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,9 @@ EXAMPLE = "flywheel results 3f2a"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and how much of it."""
-    parser.add_argument("run", nargs="?", metavar="RUN", help="id of the run, or its beginning; default: the newest")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="id of the run, or its beginning; default: the newest"
+    )
     parser.add_argument("--divergent", action="store_true", help="the divergent answers as well")
 
 
@@ -27,7 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     connections = ConnectionsConfig()
     result = asyncio.run(_load(arguments.run, connections))
-    show_run(result, connections, as_json=arguments.json, most_divergent=50 if arguments.divergent else 0, all_scores=True)
+    show_run(
+        result,
+        connections,
+        as_json=arguments.json,
+        most_divergent=50 if arguments.divergent else 0,
+        all_scores=True,
+    )
     return 0
 
 

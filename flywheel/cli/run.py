@@ -20,8 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """What `run` and `demo` have in common."""
-    parser.add_argument("--resume", metavar="RUN", help="go on with this run: what it finished is not repeated")
-    parser.add_argument("--keep-server", action="store_true", help="leave the Prefect server up to browse the run")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with this run: what it finished is not repeated"
+    )
+    parser.add_argument(
+        "--keep-server", action="store_true", help="leave the Prefect server up to browse the run"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

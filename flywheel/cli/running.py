@@ -69,5 +69,8 @@ def _quieten(debug: bool) -> None:
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)
         for handler in list(logger.handlers):
-            if getattr(handler, "stream", None) in {sys.stderr, sys.stdout} or "Console" in type(handler).__name__:
+            if (
+                getattr(handler, "stream", None) in {sys.stderr, sys.stdout}
+                or "Console" in type(handler).__name__
+            ):
                 logger.removeHandler(handler)

@@ -19,7 +19,12 @@ NUMBERS = {"records", "n", "unscored", "tokens in", "tokens out", "score", "late
 
 
 def show_run(
-    run: RunResult, connections: ConnectionsConfig, *, as_json: bool, most_divergent: int, all_scores: bool = False
+    run: RunResult,
+    connections: ConnectionsConfig,
+    *,
+    as_json: bool,
+    most_divergent: int,
+    all_scores: bool = False,
 ) -> None:
     """Print one run: for programs the results document, for people the whole story."""
     from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows

@@ -23,7 +23,7 @@ EXTRACTED = pa.schema(
         pa.field("tokens_out", pa.int64()),
         pa.field("request", pa.large_binary()),  # JSON as logged
         pa.field("response", pa.large_binary()),  # JSON as logged
-        pa.field("extra", pa.large_binary()),  # JSON object of the fields that we do not know; null where none
+        pa.field("extra", pa.large_binary()),  # JSON object of the fields that we do not know, or null
         pa.field("file", pa.string()),
         pa.field("line", pa.int64()),  # from 1; row number from 1 for Parquet
     ]
@@ -50,7 +50,7 @@ VALIDATED = pa.schema(
         pa.field("text", pa.string()),  # the conversation's own text: every message but system ones
         pa.field("last_message_start", pa.int32()),  # where the last message begins in `text`, in characters
         pa.field("thread_hash", pa.binary(16)),  # of messages + answer: what a later turn would begin with
-        pa.field("prefix_hashes", pa.list_(pa.binary(16))),  # thread_hash of every earlier turn inside this request
+        pa.field("prefix_hashes", pa.list_(pa.binary(16))),  # thread_hash of each earlier turn in here
         pa.field("file", pa.string()),
         pa.field("line", pa.int64()),
     ]
@@ -64,7 +64,7 @@ DEDUPLICATED = pa.schema(
         pa.field("record_id", pa.string()),
         pa.field("timestamp", pa.float64()),
         pa.field("answer_class", pa.string()),
-        pa.field("cluster", pa.string()),  # group of dependent records: near-duplicates and turns of one conversation
+        pa.field("cluster", pa.string()),  # dependent records: near-duplicates, turns of one conversation
         pa.field("weight", pa.int64()),  # logged calls that the representative stands for, itself included
     ]
 )
@@ -92,6 +92,6 @@ FUNNEL = (
     "validation",
     "evaluation",
 )
-"""Keys of a run's funnel, in order. lines = out_of_scope + over_limit + read, where out_of_scope are readable records of
-other workloads, clients, times or outside the traffic share; and read = invalid + exact_duplicates + near_duplicates
-+ leaks_removed + train + validation + evaluation."""
+"""Keys of a run's funnel, in order. lines = out_of_scope + over_limit + read, where out_of_scope are readable records
+of other workloads, clients, times or outside the traffic share; and read = invalid + exact_duplicates +
+near_duplicates + leaks_removed + train + validation + evaluation."""

@@ -22,5 +22,11 @@ def certificate_markdown(certificate: dict[str, Any]) -> str:
         for name, value in certificate.items()
         if not isinstance(value, list)
     ]
-    lines += ["", "## The whole document", "", code_block(json.dumps(certificate, indent=2, ensure_ascii=False)), ""]
+    lines += [
+        "",
+        "## The whole document",
+        "",
+        code_block(json.dumps(certificate, indent=2, ensure_ascii=False)),
+        "",
+    ]
     return "\n".join(lines)

@@ -154,7 +154,9 @@ class GpuPlatformServer:
         question = _text(questions[-1]["content"])
         luck = int(hashlib.sha256(f"{kind} {question}".encode()).hexdigest()[:8], 16) / 2**32
         right = self.oracle.get(question)
-        message = right if right and luck < QUALITY[kind] else {"role": "assistant", "content": "I am not sure."}
+        message = (
+            right if right and luck < QUALITY[kind] else {"role": "assistant", "content": "I am not sure."}
+        )
         finish = "tool_calls" if message.get("tool_calls") else "stop"
         tokens_in, tokens_out = len(json.dumps(body)) // 4, max(1, len(json.dumps(message)) // 4)
         return web.json_response(
@@ -205,7 +207,11 @@ class GpuPlatform:
             raise RemoteJobFailed(f"The fine-tune {request.name} failed on the platform.")
         rows = len((request.train / "training.jsonl").read_bytes().splitlines())
         return Customization(
-            job=request.name, model=f"{request.model}:tuned", status="completed", train_rows=rows, tokens=rows * 100
+            job=request.name,
+            model=f"{request.model}:tuned",
+            status="completed",
+            train_rows=rows,
+            tokens=rows * 100,
         )
 
     async def serve_customization(self, name: str, customization: Customization) -> Endpoint:

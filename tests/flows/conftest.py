@@ -83,5 +83,8 @@ def config(sample_log: Path, tmp_path: Path, gpu_platform: GpuPlatformServer) ->
         data_split_config=DataSplitConfig(eval_size=30),
         connections=ConnectionsConfig(home=str(tmp_path / "home"), platform="fake-gpu-platform/main"),
         gpu_slots=2,
-        candidates=[CandidateConfig(name="alpha", model="small-a"), CandidateConfig(name="beta", model="small-b")],
+        candidates=[
+            CandidateConfig(name="alpha", model="small-a"),
+            CandidateConfig(name="beta", model="small-b"),
+        ],
     )
