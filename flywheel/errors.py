@@ -9,6 +9,7 @@
     ├── RemoteError(RuntimeError)       a service, a platform, a worker process exit code 4
     │   ├── TransientRemoteError        worth another try
     │   ├── RemoteRejected              the service understood and refused: do not retry
+    │   │   └── EndpointRefused         ... and will refuse whatever is asked: wrong key, model or address
     │   ├── RemoteJobFailed
     │   ├── RemoteJobTimedOut
     │   └── RemoteJobCancelled
@@ -56,9 +57,10 @@ class DatasetError(DataError):
 
 
 class RemoteError(FlywheelError, RuntimeError):
-    """Something outside this process failed."""
+    """Something outside this process failed. `attempts` counts the requests made before giving up."""
 
     exit_code = 4
+    attempts: int = 1
 
 
 class TransientRemoteError(RemoteError):
@@ -67,6 +69,10 @@ class TransientRemoteError(RemoteError):
 
 class RemoteRejected(RemoteError):
     """The other side understood the request and refused it; the same request will be refused again."""
+
+
+class EndpointRefused(RemoteRejected):
+    """The other side refuses us, not this request: wrong key, unknown model, wrong address."""
 
 
 class RemoteJobFailed(RemoteError):

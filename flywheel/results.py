@@ -36,6 +36,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
     `response` is the chat completion verbatim, None where there was none; `error` then says why. `scores` holds one
     value in [0, 1] for each metric that applies; a metric that applies but could not be computed is None.
+    `tool_calls` are the answer's calls as `{"name", "arguments"}`, arguments as an object where they are one.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Prediction(msgspec.Struct, frozen=True):
     tokens_out: int | None = None
     finish_reason: str | None = None
     attempts: int = 1
+    tool_calls: list[dict[str, Any]] = []
 
 
 class Interval(msgspec.Struct, frozen=True):

@@ -1,0 +1,132 @@
+"""`flywheel score`: metrics of any predictions file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flywheel.results import EvalItem, Prediction, Score
+
+HELP = "Score any predictions file against evaluation items."
+EXAMPLE = "flywheel score --items data/base/eval_data.jsonl --predictions predictions.jsonl"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two files, and where the scores of each item go."""
+    parser.add_argument(
+        "--items", required=True, type=Path, metavar="FILE.jsonl", help="rows of an eval_data.jsonl"
+    )
+    parser.add_argument(
+        "--predictions",
+        required=True,
+        type=Path,
+        metavar="FILE.jsonl",
+        help='one {"id", "response": <chat completion>, "latency_ms", "error"} for each item, in any order',
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.jsonl", help="write the predictions with each item's scores here"
+    )
+    parser.add_argument(
+        "--level", type=_level, default=0.95, metavar="SHARE", help="confidence level of the intervals (0.95)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print a table or one JSON document, and write the scored lines if asked."""
+    from flywheel.cli.terminal import emit_json
+    from flywheel.evaluation.aggregate import (
+        finish_reasons,
+        score_predictions,
+        scores_of,
+        usage_of,
+    )
+    from flywheel.evaluation.files import read_items, read_predictions
+    from flywheel.evaluation.predictions import write_predictions
+    from flywheel.evaluation.scoring import primary_metric
+
+    items = read_items(arguments.items)
+    predictions = read_predictions(arguments.predictions, {item.id for item in items})
+    scored = score_predictions(items, predictions)
+    scores = scores_of(items, {prediction.id: prediction for prediction in scored}, arguments.level)
+    if arguments.out is not None:
+        write_predictions(arguments.out, scored)
+    missing = len(items) - len(predictions)
+    usage = usage_of(scored)
+    reasons = finish_reasons(scored)
+    if arguments.json:
+        emit_json(
+            {
+                "scores": {metric: _score_document(score) for metric, score in scores.items()},
+                "primary": primary_metric(items),
+                "items": len(items),
+                "missing": missing,
+                "usage": {name: getattr(usage, name) for name in usage.__struct_fields__},
+                "finish_reasons": reasons,
+            }
+        )
+        return 0
+    _print_table(items, scores, primary_metric(items))
+    _print_remarks(scored, missing, reasons)
+    return 0
+
+
+def _level(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.95")
+    return value
+
+
+def _score_document(score: Score) -> dict[str, Any]:
+    interval = score.interval
+    return {
+        "value": score.value,
+        "n": score.n,
+        "unscored": score.unscored,
+        "interval": None
+        if interval is None
+        else {"low": interval.low, "high": interval.high, "level": interval.level},
+    }
+
+
+def _print_table(items: list[EvalItem], scores: dict[str, Score], primary: str | None) -> None:
+    from rich.table import Table
+
+    from flywheel.cli.terminal import console
+
+    level = next((score.interval.level for score in scores.values() if score.interval), 0.95)
+    table = Table(title=f"{len(items)} items", title_justify="left")
+    table.add_column("metric")
+    for column in ("score", f"{100 * level:g} % interval", "n", "unscored"):
+        table.add_column(column, justify="right")
+    for metric, score in scores.items():
+        interval = score.interval
+        table.add_row(
+            f"{metric} *" if metric == primary else metric,
+            "-" if score.value is None else f"{score.value:.3f}",
+            "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}",
+            str(score.n),
+            str(score.unscored),
+        )
+    console().print(table)
+    console().print("* the score that stands for the whole")
+
+
+def _print_remarks(scored: list[Prediction], missing: int, reasons: dict[str, int]) -> None:
+    from collections import Counter
+
+    from flywheel.cli.terminal import console, plain
+
+    out = console()
+    if missing:
+        out.print(f"{missing} items have no prediction; they count as unscored.")
+    errors = Counter(prediction.error for prediction in scored if prediction.error)
+    for error, count in errors.most_common(5):
+        out.print(plain(f"{count} x {error}"))
+    if reasons:
+        out.print(plain("finish reasons: " + ", ".join(f"{name} {count}" for name, count in reasons.items())))

@@ -1,0 +1,139 @@
+"""From one prediction an item to the scores, intervals and usage of a whole evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flywheel.errors import DataError
+from flywheel.evaluation.scoring import (
+    BINARY_METRICS,
+    METRICS,
+    metrics_for,
+    primary_metric,
+    scored,
+    uses_tools,
+)
+from flywheel.evaluation.statistics import mean_score
+from flywheel.results import EvalItem, EvalType, Evaluation, Prediction, Score, Usage
+
+Predictions = Mapping[str, Prediction] | Iterable[Prediction]
+
+
+def aggregate(
+    items: Sequence[EvalItem],
+    predictions: Predictions,
+    *,
+    eval_type: EvalType,
+    model: str,
+    level: float = 0.95,
+    overrides: Mapping[str, Any] | None = None,
+    predictions_uri: str | None = None,
+    started_at: str | None = None,
+    finished_at: str | None = None,
+    runtime_seconds: float | None = None,
+) -> Evaluation:
+    """One evaluation from its scored predictions; an item without a prediction counts as unscored."""
+    found = by_id(predictions)
+    return Evaluation(
+        eval_type=eval_type,
+        model=model,
+        primary=primary_metric(items),
+        scores=scores_of(items, found, level),
+        items=len(items),
+        usage=usage_of(found[item.id] for item in items if item.id in found),
+        progress=100.0 * sum(item.id in found for item in items) / len(items) if items else 100.0,
+        started_at=started_at,
+        finished_at=finished_at,
+        runtime_seconds=runtime_seconds,
+        predictions=predictions_uri,
+        overrides=dict(overrides or {}),
+    )
+
+
+def score_predictions(items: Sequence[EvalItem], predictions: Predictions) -> list[Prediction]:
+    """Each item's prediction with its scores, in the order of the items; a missing one as an error of its own.
+
+    Raises: DataError for a prediction that belongs to no item.
+    """
+    found = by_id(predictions)
+    tools = uses_tools(items)
+    unknown = sorted(found.keys() - {item.id for item in items})
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} predictions belong to no item, e.g. {unknown[0]!r}; score them against the items that "
+            "they were made from."
+        )
+    missing = "no prediction for this item"
+    return [scored(item, found.get(item.id) or Prediction(item.id, error=missing), tools) for item in items]
+
+
+def scores_of(
+    items: Sequence[EvalItem], predictions: Mapping[str, Prediction], level: float = 0.95
+) -> dict[str, Score]:
+    """Mean, n, interval and unscored count of each metric that applies to any of the items.
+
+    Items of one cluster depend on each other, so intervals are cluster-robust. Every item counts once, whatever its
+    weight in the traffic; `mean_score` takes weights where the traffic is what matters.
+    """
+    tools = uses_tools(items)
+    values: dict[str, list[float | None]] = {}
+    clusters: dict[str, list[str]] = {}
+    for item in items:
+        prediction = predictions.get(item.id)
+        for metric in metrics_for(item, tools):
+            values.setdefault(metric, []).append(prediction.scores.get(metric) if prediction else None)
+            clusters.setdefault(metric, []).append(item.cluster)
+    return {
+        metric: mean_score(values[metric], clusters[metric], level=level, binary=metric in BINARY_METRICS)
+        for metric in METRICS
+        if metric in values
+    }
+
+
+def usage_of(predictions: Iterable[Prediction]) -> Usage:
+    """Tokens and latency of the answers. Tokens are sums over those answers that state them."""
+    listed = list(predictions)
+    answered = [prediction for prediction in listed if prediction.response is not None]
+    latencies = sorted(
+        p.latency_ms for p in answered if p.latency_ms is not None and math.isfinite(p.latency_ms)
+    )
+    return Usage(
+        answered=len(answered),
+        errors=sum(prediction.error is not None for prediction in listed),
+        tokens_in=sum(prediction.tokens_in or 0 for prediction in answered),
+        tokens_out=sum(prediction.tokens_out or 0 for prediction in answered),
+        latency_ms_mean=math.fsum(latencies) / len(latencies) if latencies else None,
+        latency_ms_p50=percentile(latencies, 0.5),
+        latency_ms_p95=percentile(latencies, 0.95),
+    )
+
+
+def finish_reasons(predictions: Iterable[Prediction]) -> dict[str, int]:
+    """How often each finish reason came, most frequent first; answers that state none are left out."""
+    counts = Counter(prediction.finish_reason for prediction in predictions if prediction.finish_reason)
+    return dict(counts.most_common())
+
+
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """Value below which this share lies, between neighbours linearly; None where there are no values."""
+    if not ascending:
+        return None
+    position = share * (len(ascending) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ascending) - 1)
+    return ascending[below] + (position - below) * (ascending[above] - ascending[below])
+
+
+def by_id(predictions: Predictions) -> dict[str, Prediction]:
+    """Predictions by item id. Raises DataError where two have one id."""
+    if isinstance(predictions, Mapping):
+        return dict(predictions)
+    found: dict[str, Prediction] = {}
+    for prediction in predictions:
+        if prediction.id in found:
+            raise DataError(f"item {prediction.id!r} has two predictions; keep the one that counts.")
+        found[prediction.id] = prediction
+    return found

@@ -1,0 +1,98 @@
+"""Reading items and predictions that somebody else wrote: every fault is named with its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flywheel.errors import ConfigError, DataError
+from flywheel.results import EvalItem, Prediction
+
+
+class _Item(msgspec.Struct):
+    """What a row must have; `cluster` and `weight` may be missing in rows from elsewhere."""
+
+    id: str
+    request: dict[str, Any]
+    response: dict[str, Any]
+    cluster: str | None = None
+    weight: int = 1
+
+
+class _Line(msgspec.Struct):
+    id: str
+    response: Any = None
+    latency_ms: float | None = None
+    error: Any = None
+
+
+def read_items(path: Path) -> list[EvalItem]:
+    """The rows of an `eval_data.jsonl`; a row without a cluster is a cluster of its own.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: A line is no row, an id stands twice, or there is no row at all.
+    """
+    decoder = msgspec.json.Decoder(_Item)
+    items: dict[str, EvalItem] = {}
+    for where, line in _lines(path):
+        row = _decoded(decoder, line, where, '{"id", "request", "response", "cluster", "weight"}')
+        if row.id in items:
+            raise DataError(
+                f"{where}: the id {row.id!r} stands in an earlier line too; each item needs its own."
+            )
+        cluster = f"item {row.id}" if row.cluster is None else row.cluster
+        items[row.id] = EvalItem(row.id, row.request, row.response, cluster, row.weight)
+    if not items:
+        raise DataError(f"{path} holds no evaluation items; `flywheel curate` writes base/eval_data.jsonl.")
+    return list(items.values())
+
+
+def read_predictions(path: Path, ids: Collection[str]) -> dict[str, Prediction]:
+    """Predictions by item id, unscored. A response that is no object is kept as an error: it is an answer unusable.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: A line is no prediction, is one for an item that is not in `ids`, or the second for its item.
+    """
+    decoder = msgspec.json.Decoder(_Line)
+    found: dict[str, Prediction] = {}
+    for where, line in _lines(path):
+        row = _decoded(decoder, line, where, '{"id", "response", "latency_ms", "error"}')
+        if row.id not in ids:
+            raise DataError(
+                f"{where}: no item has the id {row.id!r}; score predictions against the items they were made from."
+            )
+        if row.id in found:
+            raise DataError(f"{where}: {row.id!r} has an earlier prediction too; keep the one that counts.")
+        found[row.id] = _prediction(row)
+    return found
+
+
+def _prediction(row: _Line) -> Prediction:
+    error = None if row.error is None else row.error if isinstance(row.error, str) else str(row.error)
+    response = row.response
+    if response is not None and not isinstance(response, dict):
+        response, error = None, error or "the response is no chat completion: it is no JSON object"
+    return Prediction(row.id, response, row.latency_ms, error)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Each line that is not blank, with its place as `file:line`."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is no file; give the path of a JSONL file.")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if text.strip():
+                yield f"{path}:{number}", text
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes, where: str, shape: str) -> Any:
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise DataError(f"{where}: expected one JSON object {shape}, but: {error}") from error

@@ -1,0 +1,90 @@
+"""A file of predictions: one JSON line for each item, appended as answers come, put in order at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+from flywheel.results import Prediction
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Prediction)
+
+
+def answered_before(path: Path, ids: set[str]) -> dict[str, Prediction]:
+    """The answers that an earlier run left in `path` for these items; empty where there is no file.
+
+    Errors are not answers: their items are asked again. A line that is no prediction, such as the torn last line of
+    a process that was killed, is passed over, and so are items that are not asked for. The last of several counts.
+    """
+    if not path.exists():
+        return {}
+    found: dict[str, Prediction] = {}
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                prediction = _DECODER.decode(line)
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                continue
+            if prediction.id in ids and prediction.error is None and prediction.response is not None:
+                found[prediction.id] = prediction
+    return found
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write all predictions in this order; the file is replaced in one step, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with staged.open("wb") as file:
+            for prediction in predictions:
+                file.write(_ENCODER.encode(prediction) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+class Appender:
+    """Appends predictions to a file, each line in one write, so that a kill costs at most the line under way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Appender:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        torn = _ends_within_a_line(self._path)
+        self._file = self._path.open("ab", buffering=0)
+        if torn:  # close it, or the next answer would be glued to it and lost with it
+            self._file.write(b"\n")
+        return self
+
+    def append(self, prediction: Prediction) -> None:
+        """Write one line. Raises OSError, e.g. where the disk is full."""
+        if self._file is None:
+            raise ValueError("the file is not open; use the appender in a `with` block")
+        line = _ENCODER.encode(prediction) + b"\n"
+        written = self._file.write(line)
+        if written != len(line):
+            raise OSError(f"only {written} of {len(line)} bytes could be written to {self._path}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
