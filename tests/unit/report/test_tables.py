@@ -1,0 +1,120 @@
+"""Tables say what the results say: finite numbers, n and unscored beside each score, failures in sight."""
+
+from __future__ import annotations
+
+import json
+
+from flywheel.report.history import history_document, history_rows
+from flywheel.report.summary import best_evaluation, headline, summary_markdown
+from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
+from flywheel.results import CandidateResult, Evaluation, Interval, RunResult, Score, Usage
+
+
+def evaluation(eval_type: str, value: float | None, error: str | None = None) -> Evaluation:
+    score = Score(value, 40 if value is not None else 0, 2, Interval(0.5, 0.9) if value is not None else None)
+    return Evaluation(
+        eval_type=eval_type,  # type: ignore[arg-type]
+        model="m",
+        primary=None if error else "exact",
+        scores={} if error else {"exact": score},
+        items=42,
+        usage=Usage(answered=40, tokens_in=4000, tokens_out=400, latency_ms_p50=1500.0),
+        error=error,
+    )
+
+
+def run_of(*candidates: CandidateResult) -> RunResult:
+    return RunResult(
+        run_id="r1",
+        workload_id="<b>w</b>|x",
+        client_id="c",
+        status="partial",
+        started_at="2026-01-02T03:04:05+00:00",
+        message="m",
+        funnel={"lines": 10, "read": 8, "train": 8},
+        candidates=list(candidates),
+    )
+
+
+GOOD = CandidateResult(
+    "good", "m", "completed", [evaluation("customized-eval", 0.8), evaluation("base-eval", 0.2)]
+)
+BROKEN = CandidateResult(
+    "broken", "m", "failed", [evaluation("base-eval", None, "no such model")], error="no such model"
+)
+DEAD = CandidateResult("dead", "m", "failed", error="image not found")
+
+
+def test_every_evaluation_has_a_row_with_n_interval_and_unscored() -> None:
+    rows = results_rows(run_of(GOOD))
+    assert [row["evaluation"] for row in rows] == ["base-eval", "customized-eval"]
+    assert rows[1]["score"] == "0.800 [0.50, 0.90]"
+    assert (rows[1]["n"], rows[1]["unscored"]) == (40, 2)
+    assert (rows[1]["tokens in"], rows[1]["tokens out"], rows[1]["latency p50"]) == (100, 10, "1.5 s")
+
+
+def test_a_failed_evaluation_shows_its_reason_and_no_score() -> None:
+    (row,) = results_rows(run_of(BROKEN))
+    assert (row["score"], row["n"], row["unscored"]) == ("–", 0, 42)
+    assert row["note"] == "no such model"
+
+
+def test_a_candidate_without_evaluations_is_still_in_the_table() -> None:
+    (row,) = results_rows(run_of(DEAD))
+    assert (row["evaluation"], row["note"]) == ("failed", "image not found")
+
+
+def test_an_unscored_metric_is_a_dash_not_a_zero() -> None:
+    assert score_text(Score(None, 0, 5)) == "–"
+    assert score_text(None) == "–"
+
+
+def test_the_document_for_programs_has_the_fixed_keys_and_is_json() -> None:
+    (candidate,) = json.loads(json.dumps(results_document(run_of(GOOD)), allow_nan=False))
+    assert {"model_name", "candidate", "evaluations"} <= set(candidate)
+    fixed = {
+        "eval_type",
+        "scores",
+        "n",
+        "intervals",
+        "progress",
+        "started_at",
+        "finished_at",
+        "runtime_seconds",
+        "error",
+    }
+    for entry in candidate["evaluations"]:
+        assert fixed <= set(entry)
+        assert entry["scores"].keys() == entry["n"].keys() == entry["intervals"].keys()
+
+
+def test_the_headline_names_what_failed_and_the_best_score() -> None:
+    line = headline([GOOD, DEAD])
+    assert "1 of 2 candidates completed" in line
+    assert "failed: dead (image not found)" in line
+    assert "best: good customized-eval exact 0.800" in line
+
+
+def test_the_best_evaluation_ignores_unscored_ones() -> None:
+    assert best_evaluation([BROKEN, DEAD]) is None
+    found = best_evaluation([BROKEN, GOOD])
+    assert found is not None
+    assert found[1].eval_type == "customized-eval"
+
+
+def test_the_summary_escapes_text_from_the_log() -> None:
+    page = summary_markdown(run_of(GOOD))
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+
+
+def test_all_scores_and_funnel_have_a_row_each() -> None:
+    assert len(all_scores_rows(run_of(GOOD))) == 2
+    assert {"step": "read", "records": 8} in funnel_rows(run_of(GOOD).funnel)
+
+
+def test_history_shows_the_best_score_of_each_run_and_survives_runs_without_any() -> None:
+    rows = history_rows([run_of(GOOD), run_of(DEAD)])
+    assert "good customized-eval 0.800" in rows[0]["best"]
+    assert rows[1]["best"] == "–"
+    assert json.loads(json.dumps(history_document([run_of(DEAD)])))[0]["run_id"] == "r1"
