@@ -1,0 +1,209 @@
+"""The in-context-learning evaluation set: each item of the base set with examples from training before it.
+
+    OUT/eval_data.jsonl    rows as in the base set, with examples in the request
+    OUT/not_run.jsonl      {"id", "reason", "detail"} of each item that got fewer than `min_examples`
+
+An item without its examples would be the base item under another name, so it is left out and listed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.compute as pc
+
+from flywheel.config import DataSplitConfig, IclConfig
+from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
+from flywheel.datasets.example_pool import ExamplePool
+from flywheel.datasets.example_selection import Item, select
+from flywheel.datasets.examples import TEXT_HEADING, Message, append_text, example_text, insert_turns
+from flywheel.datasets.validated_rows import read_assignment, take_rows
+from flywheel.errors import DataError
+from flywheel.progress import Progress
+from flywheel.token_counters import chat_tokens, message_tokens
+from flywheel.tokens import TokenCounter
+
+STAGE = "in-context examples"
+EVAL_FILE = "eval_data.jsonl"
+NOT_RUN_FILE = "not_run.jsonl"
+TOO_LONG = "item_too_long"
+TOO_FEW = "too_few_examples"
+
+
+def build_icl(
+    validated: Path,
+    assignment: Path,
+    out: Path,
+    config: IclConfig,
+    split: DataSplitConfig,
+    counter: TokenCounter,
+    context_length: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the files above into `out`.
+
+    Args:
+        validated, assignment: Directories with the validated table and with the assignment.
+        split: The seed and the form of arguments come from here.
+        counter: Counts the candidate's tokens.
+        context_length: The candidate's context, in tokens; the smaller of it and `max_context_length` counts.
+
+    Returns:
+        {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
+        "tokens_added": {"total", "mean", "max"}, "pool", "context_length", "counter", "counter_exact"};
+        examples and tokens are of the rows written.
+
+    Raises:
+        DataError: No item got enough examples, so there is nothing to evaluate.
+    """
+    context = min(context_length, config.max_context_length)
+    table = read_assignment(assignment)
+    pool = ExamplePool(validated, table, split.random_seed, split.parse_function_arguments, counter)
+    held_out = table.filter(pc.equal(table["split"], "evaluation"))
+    logged = take_rows(
+        validated, np.asarray(held_out["row"], dtype=np.int64), ("request", "response", "text")
+    )
+    rows = [
+        evaluation_row(
+            assigned["record_id"],
+            msgspec.json.decode(call["request"]),
+            msgspec.json.decode(call["response"]),
+            assigned["cluster"],
+            assigned["weight"],
+            split.parse_function_arguments,
+        )
+        for assigned, call in zip(held_out.to_pylist(), logged.to_pylist(), strict=True)
+    ]
+    texts = logged["text"].to_pylist()
+    items = [_item(row, text, context, config, counter) for row, text in zip(rows, texts, strict=True)]
+
+    out.mkdir(parents=True, exist_ok=True)
+    tally = _Tally()
+    with (out / EVAL_FILE).open("wb") as kept, (out / NOT_RUN_FILE).open("wb") as not_run:
+        for done, (row, item, chosen) in enumerate(
+            zip(rows, items, select(items, pool, config, split.random_seed), strict=True)
+        ):
+            progress(STAGE, done, len(rows))
+            request, used = _compose(row["request"], chosen, pool, config, counter, item.budget)
+            if used < config.min_examples:
+                not_run.write(encode_line(_refusal(item, used, config, context)))
+                tally.reasons[TOO_LONG if item.budget <= 0 else TOO_FEW] += 1
+                continue
+            kept.write(encode_line({**row, "request": request}))
+            tally.add(used, _growth(row["request"], request, counter))
+    progress(STAGE, len(rows), len(rows))
+    if not tally.examples:
+        raise DataError(_nothing_to_run(len(rows), tally.reasons, config, context))
+    return {
+        **tally.summary(len(rows)),
+        "pool": len(pool),
+        "context_length": context,
+        "counter": counter.name,
+        "counter_exact": counter.exact,
+    }
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.examples: list[int] = []
+        self.tokens: list[int] = []
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, examples: int, tokens: int) -> None:
+        self.examples.append(examples)
+        self.tokens.append(tokens)
+
+    def summary(self, items: int) -> dict[str, Any]:
+        rows = len(self.examples)
+        return {
+            "items": items,
+            "rows": rows,
+            "not_run": items - rows,
+            "reasons": dict(sorted(self.reasons.items())),
+            "examples": {
+                "min": min(self.examples),
+                "mean": round(sum(self.examples) / rows, 3),
+                "max": max(self.examples),
+            },
+            "tokens_added": {
+                "total": sum(self.tokens),
+                "mean": round(sum(self.tokens) / rows, 1),
+                "max": max(self.tokens),
+            },
+        }
+
+
+def _item(row: Mapping[str, Any], text: str, context: int, config: IclConfig, counter: TokenCounter) -> Item:
+    request = row["request"]
+    asked = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
+    for_answer = max([config.reserved_tokens, *(n for n in asked if isinstance(n, int))])
+    tools = request.get("tools") or request.get("functions")
+    budget = context - for_answer - chat_tokens(request["messages"], tools, counter)
+    if config.placement == "system_text":
+        budget -= message_tokens({"content": TEXT_HEADING}, counter)
+    return Item(row["id"], row["cluster"], text, _offered(request), budget)
+
+
+def _offered(request: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the tools that the answer may call."""
+    if request.get("tool_choice") == "none":
+        return frozenset()
+    functions = [tool.get("function", {}) for tool in request.get("tools") or ()]
+    return frozenset(str(f.get("name")) for f in [*functions, *(request.get("functions") or ())])
+
+
+def _compose(
+    request: Mapping[str, Any],
+    chosen: list[int],
+    pool: ExamplePool,
+    config: IclConfig,
+    counter: TokenCounter,
+    budget: int,
+) -> tuple[dict[str, Any], int]:
+    """The request with its examples, and how many there are: the last ones first go in, while the budget
+    holds.
+    """
+    messages: list[Message] = request["messages"]
+    while chosen:
+        turns = [pool.turns(position) for position in chosen]
+        if config.placement == "turns":
+            longer = insert_turns(messages, turns)
+        else:
+            longer = append_text(messages, [example_text(example) for example in turns])
+        # Selection counts an example by itself; joined, and as text, it may cost a little more.
+        if chat_tokens(longer, None, counter) - chat_tokens(messages, None, counter) <= budget:
+            return {**request, "messages": longer}, len(chosen)
+        chosen = chosen[1:]
+    return dict(request), 0
+
+
+def _growth(before: Mapping[str, Any], after: Mapping[str, Any], counter: TokenCounter) -> int:
+    return chat_tokens(after["messages"], None, counter) - chat_tokens(before["messages"], None, counter)
+
+
+def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str, Any]:
+    if item.budget <= 0:
+        detail = (
+            f"The item and its answer leave no room for examples in a context of {context} tokens "
+            f"({-item.budget} over)."
+        )
+        return {"id": item.record_id, "reason": TOO_LONG, "detail": detail}
+    detail = f"{used} examples fit into {item.budget} tokens; min_examples is {config.min_examples}."
+    return {"id": item.record_id, "reason": TOO_FEW, "detail": detail}
+
+
+def _nothing_to_run(items: int, reasons: Counter[str], config: IclConfig, context: int) -> str:
+    if reasons[TOO_LONG] >= reasons[TOO_FEW]:
+        advice = "use a candidate with a longer context, or lower icl_config.reserved_tokens"
+    else:
+        advice = "lower icl_config.min_examples, raise icl_config.max_similarity, or bring more records"
+    return (
+        f"None of the {items} evaluation items got the {config.min_examples} in-context examples that "
+        f"icl_config.min_examples asks for (context {context} tokens; {dict(sorted(reasons.items()))}): "
+        f"{advice}."
+    )
