@@ -121,11 +121,13 @@ def _print_remarks(scored: list[Prediction], missing: int, reasons: dict[str, in
     from collections import Counter
 
     from flywheel.cli.terminal import console, plain
+    from flywheel.evaluation.aggregate import MISSING
 
     out = console()
     if missing:
-        out.print(f"{missing} items have no prediction; they count as unscored.")
+        out.print(f"No prediction for {missing} of {len(scored)} items; they count as unscored.")
     errors = Counter(prediction.error for prediction in scored if prediction.error)
+    errors.pop(MISSING, None)
     for error, count in errors.most_common(5):
         out.print(plain(f"{count} x {error}"))
     if reasons:

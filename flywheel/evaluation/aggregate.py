@@ -21,6 +21,9 @@ from flywheel.results import EvalItem, EvalType, Evaluation, Prediction, Score, 
 
 Predictions = Mapping[str, Prediction] | Iterable[Prediction]
 
+MISSING = "no prediction for this item"
+"""Error of an item that a predictions file says nothing about."""
+
 
 def aggregate(
     items: Sequence[EvalItem],
@@ -66,8 +69,7 @@ def score_predictions(items: Sequence[EvalItem], predictions: Predictions) -> li
             f"{len(unknown)} predictions belong to no item, e.g. {unknown[0]!r}; score them against the items that "
             "they were made from."
         )
-    missing = "no prediction for this item"
-    return [scored(item, found.get(item.id) or Prediction(item.id, error=missing), tools) for item in items]
+    return [scored(item, found.get(item.id) or Prediction(item.id, error=MISSING), tools) for item in items]
 
 
 def scores_of(
