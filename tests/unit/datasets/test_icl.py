@@ -155,7 +155,7 @@ def test_an_example_that_does_not_fit_is_skipped_and_the_next_one_taken(tmp_path
 
 
 @pytest.mark.parametrize("placement", ["turns", "system_text"])
-@pytest.mark.parametrize("context", [2_800, 3_000, 4_096])
+@pytest.mark.parametrize("context", [2_900, 3_000, 4_096])
 def test_prompt_and_answer_fit_the_candidates_own_context(
     tmp_path: Path, context: int, placement: str
 ) -> None:

@@ -1,0 +1,97 @@
+"""The settings on the command line, the same for `curate` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flywheel.config import FlywheelConfig
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which log, which workload, and all settings; flags win over --set, --set over --config."""
+    parser.add_argument(
+        "--logs", metavar="PATH", help="file or directory of logs: JSONL (.gz, .zst) or Parquet"
+    )
+    parser.add_argument("--workload", metavar="W", help="workload_id of the calls to study")
+    parser.add_argument("--client", metavar="C", help="client_id of the traffic")
+    size = parser.add_argument_group("sizes")
+    size.add_argument(
+        "--eval-size", type=_count, metavar="N", help="records held out for evaluation, exactly"
+    )
+    size.add_argument("--val-ratio", type=float, metavar="R", help="share of the rest used for validation")
+    size.add_argument("--seed", type=_count, metavar="N", help="seed of every random choice about data")
+    size.add_argument(
+        "--limit", type=_count_or_none, metavar="N", help="most records read, newest first; 'none': no limit"
+    )
+    size.add_argument("--min-total-records", type=_count, metavar="N", help="fewest records that make sense")
+    settings = parser.add_argument_group("all other settings")
+    settings.add_argument("--config", metavar="FILE", help="YAML file with any part of the settings")
+    settings.add_argument(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="one setting, e.g. dedup_config.similarity_threshold=0.9; may be given many times",
+    )
+
+
+def config_from_arguments(arguments: argparse.Namespace) -> FlywheelConfig:
+    """The effective settings.
+
+    Raises:
+        ConfigError: A setting is wrong, or neither a flag nor a file names logs, workload or client.
+    """
+    from pathlib import Path
+
+    from flywheel.errors import ConfigError
+    from flywheel.overrides import load_config, merge, parse_setting, read_settings_file
+
+    file = Path(arguments.config) if arguments.config else None
+    flags = _tree(arguments)
+    given = merge(merge({}, read_settings_file(file)) if file else {}, flags)
+    for setting in arguments.sets:
+        given = merge(given, parse_setting(setting))
+    for key, flag in (("workload_id", "--workload"), ("client_id", "--client")):
+        if not given.get(key):
+            raise ConfigError(
+                f"Name one with {flag}; `flywheel workloads --logs PATH` lists what a log holds."
+            )
+    config = load_config(file, arguments.sets, last=flags)
+    if config.connections.log_store == "files" and not config.logs.path:
+        raise ConfigError("Name the log with --logs PATH: a file or a directory of JSONL or Parquet.")
+    return config
+
+
+def _tree(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The flags that were given, as a tree of settings."""
+    split = {
+        "eval_size": arguments.eval_size,
+        "val_ratio": arguments.val_ratio,
+        "random_seed": arguments.seed,
+        "min_total_records": arguments.min_total_records,
+        "limit": arguments.limit,
+    }
+    tree: dict[str, Any] = {"workload_id": arguments.workload, "client_id": arguments.client}
+    tree = {key: value for key, value in tree.items() if value is not None}
+    if arguments.logs is not None:
+        tree["logs"] = {"path": arguments.logs}
+    if any(value is not None for value in split.values()):
+        tree["data_split_config"] = {key: value for key, value in split.items() if value is not None}
+    return tree
+
+
+def _count(text: str) -> int:
+    return int(text)
+
+
+_count.__name__ = "whole number"  # argparse puts the name into its message
+
+
+def _count_or_none(text: str) -> int | str:
+    return "none" if text.lower() == "none" else int(text)
+
+
+_count_or_none.__name__ = "whole number or 'none'"
