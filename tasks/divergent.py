@@ -6,11 +6,12 @@ from pathlib import Path
 
 from blocks.ports import DatasetRef, DatasetStore
 from flywheel.evaluation.divergent import divergent_answers
+from flywheel.evaluation.files import read_items
+from flywheel.evaluation.predictions import answered_before
 from flywheel.report.divergent import divergent_rows
 from flywheel.report.summary import best_evaluation
 from flywheel.report.tables import Row
 from flywheel.results import RunResult
-from tasks.evaluation import read_items, read_predictions
 
 
 def divergent_table(run: RunResult, store: DatasetStore, *, most: int) -> list[Row]:
@@ -22,7 +23,7 @@ def divergent_table(run: RunResult, store: DatasetStore, *, most: int) -> list[R
         if best is None or best[1].predictions is None:
             continue
         folder, _, file = best[1].predictions.rpartition("/")
-        predictions = read_predictions(_stored(store, folder) / file)
+        predictions = answered_before(_stored(store, folder) / file, {item.id for item in items})
         found += [
             (candidate.candidate, best[1].eval_type, answer)
             for answer in divergent_answers(items, predictions)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -16,12 +15,12 @@ from blocks.connections import open_dataset_store
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.errors import DatasetError
 from flywheel.evaluation.aggregate import aggregate
-from flywheel.evaluation.replay import replay
-from flywheel.evaluation.runner import run_evaluation
+from flywheel.evaluation.files import read_items
+from flywheel.evaluation.replay import replay, summary_of_overrides
+from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
-from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
+from flywheel.results import EvalItem, EvalType, Evaluation
 from tasks.curation import Reference
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
@@ -64,12 +63,9 @@ async def evaluate(
         reporting(f"{eval_type}-{candidate.name}") as progress,
         ChatClient(endpoint, settings) as client,
     ):
-        overrides: dict[str, Any] = {}
 
-        async def ask(item: EvalItem) -> Any:
-            request = replay(item.request, endpoint.model, settings)
-            overrides.update(request.overrides)
-            return await client.complete(request.body)
+        async def ask(item: EvalItem) -> Answer:
+            return await client.complete(replay(item.request, endpoint.model, settings).body)
 
         predictions = await run_evaluation(
             asked, ask, partial, settings.concurrency, progress, stage=f"{candidate.name} {eval_type}"
@@ -82,7 +78,9 @@ async def evaluate(
         eval_type=eval_type,
         model=endpoint.model,
         level=settings.confidence_level,
-        overrides=overrides,
+        overrides=summary_of_overrides(
+            replay(item.request, endpoint.model, settings).overrides for item in asked
+        ),
         predictions_uri=f"{published.uri}/{PREDICTIONS_FILE}",
         started_at=started.isoformat(),
         finished_at=finished.isoformat(),
@@ -90,31 +88,12 @@ async def evaluate(
     )
 
 
-def read_items(path: Path) -> list[EvalItem]:
-    """The rows of an `eval_data.jsonl`. Raises DatasetError naming the line that is none."""
-    decoder = msgspec.json.Decoder(EvalItem)
-    items = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                items.append(decoder.decode(line))
-            except msgspec.DecodeError as error:
-                raise DatasetError(f"{path}, line {number} is no evaluation item: {error}") from error
-    return items
-
-
-def read_predictions(path: Path) -> dict[str, Prediction]:
-    """The lines of a predictions file by item id."""
-    decoder = msgspec.json.Decoder(Prediction)
-    with path.open("rb") as lines:
-        predictions = [decoder.decode(line) for line in lines]
-    return {prediction.id: prediction for prediction in predictions}
-
-
 def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:
-    found = store.find("predictions", {"name": name})
+    content = partial.read_bytes()
+    key = {"name": name, "content": sha256(content).hexdigest()}  # a resumed evaluation may have more answers
+    found = store.find("predictions", key)
     if found is not None:
         return found
-    with store.create("predictions", {"name": name}) as staging:
-        (staging.path / PREDICTIONS_FILE).write_bytes(partial.read_bytes())
+    with store.create("predictions", key) as staging:
+        (staging.path / PREDICTIONS_FILE).write_bytes(content)
     return staging.ref

@@ -14,9 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from blocks.connections import open_dataset_store, open_run_store
 from flywheel.config import FlywheelConfig
 from flywheel.errors import DataError
+from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from tasks.curation import CuratedData
-from tasks.evaluation import read_items
 
 
 @task(task_run_name="begin run", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])

@@ -220,8 +220,9 @@ async def test_a_second_run_finds_the_datasets_of_the_first(config: FlywheelConf
 
 
 async def test_stored_scores_can_be_recomputed_from_the_stored_predictions(config: FlywheelConfig) -> None:
+    from flywheel.evaluation.files import read_items
+    from flywheel.evaluation.predictions import answered_before
     from flywheel.evaluation.scoring import score_answer
-    from tasks.evaluation import read_items, read_predictions
 
     _, result = await run(config)
     store = await open_dataset_store(config.connections)
@@ -233,7 +234,7 @@ async def test_stored_scores_can_be_recomputed_from_the_stored_predictions(confi
     items = read_items(folder(result.datasets["datasets"]) / "base" / "eval_data.jsonl")
     evaluation = result.candidates[0].evaluations[0]
     uri, _, file = str(evaluation.predictions).rpartition("/")
-    predictions = read_predictions(folder(uri) / file)
+    predictions = answered_before(folder(uri) / file, {item.id for item in items})
     again = [score_answer(item, predictions[item.id].response)[evaluation.primary] for item in items]
     assert sum(again) / len(again) == pytest.approx(evaluation.scores[evaluation.primary].value)
 
