@@ -15,6 +15,8 @@ MOST_ROWS = 4_096
 MOST_BYTES = 16_000_000
 """A batch ends at whichever comes first: it bounds what reading a log holds in memory."""
 
+_FIELDS = LogLine.__struct_fields__  # the columns before those of the origin, in order
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """A line that is no record of any workload; fields as in `curation.schema.REJECTED_FILE`."""
@@ -46,7 +48,9 @@ class BatchBuilder:
         self._clear()
 
     def _clear(self) -> None:
-        self._columns: list[list[Any]] = [[] for _ in EXTRACTED]
+        self._lines: list[LogLine] = []
+        self._files: list[str | None] = []
+        self._numbers: list[int | None] = []
         self._bytes = 0
         self.refused: list[Refusal] = []
         self.out_of_scope = 0
@@ -54,24 +58,9 @@ class BatchBuilder:
 
     def add(self, line: LogLine, file: str | None, number: int | None) -> None:
         """Append a record with its origin."""
-        values = (
-            line.id,
-            line.timestamp,
-            line.workload_id,
-            line.client_id,
-            line.conversation_id,
-            line.description,
-            line.latency_ms,
-            line.tokens_in,
-            line.tokens_out,
-            line.request,
-            line.response,
-            line.extra,
-            file,
-            number,
-        )
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+        self._lines.append(line)
+        self._files.append(file)
+        self._numbers.append(number)
         self._bytes += len(line.request or b"") + len(line.response or b"") + len(line.extra or b"")
 
     def refuse(self, refusal: Refusal) -> None:
@@ -83,23 +72,19 @@ class BatchBuilder:
     @property
     def full(self) -> bool:
         """Whether it is time to `take`."""
-        return self._bytes >= MOST_BYTES or len(self._columns[0]) + len(self.refused) >= MOST_ROWS
+        return self._bytes >= MOST_BYTES or len(self._lines) + len(self.refused) >= MOST_ROWS
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to take."""
-        return not (self._columns[0] or self.refused or self.out_of_scope or self.over_limit)
+        return not (self._lines or self.refused or self.out_of_scope or self.over_limit)
 
     def take(self) -> LogBatch:
         """What was collected, as a batch; starts over."""
-        arrays = [
-            pa.array(values, field.type) for values, field in zip(self._columns, EXTRACTED, strict=True)
-        ]
-        batch = LogBatch(
-            pa.RecordBatch.from_arrays(arrays, schema=EXTRACTED),
-            self.refused,
-            self.out_of_scope,
-            self.over_limit,
-        )
+        columns: list[list[Any]] = [[getattr(line, name) for line in self._lines] for name in _FIELDS]
+        columns += [self._files, self._numbers]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, EXTRACTED, strict=True)]
+        records = pa.RecordBatch.from_arrays(arrays, schema=EXTRACTED)
+        batch = LogBatch(records, self.refused, self.out_of_scope, self.over_limit)
         self._clear()
         return batch

@@ -6,13 +6,18 @@ of other workloads. Fields that we do not know, and known ones of an unusable ty
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from flywheel.errors import DataError
 from flywheel.records.timestamps import to_seconds
+
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+_Amount = Annotated[float, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Unknown = dict[str, msgspec.Raw]
+NOTHING = msgspec.Raw()
 
 
 class LogLine(msgspec.Struct):
@@ -22,17 +27,17 @@ class LogLine(msgspec.Struct):
     `response` and `extra` are JSON objects as bytes.
     """
 
-    id: str | None = None
-    timestamp: float | None = None
-    workload_id: str | None = None
-    client_id: str | None = None
-    conversation_id: str | None = None
-    description: str | None = None
-    latency_ms: float | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    request: bytes | None = None
-    response: bytes | None = None
+    id: str | None
+    timestamp: float | None
+    workload_id: str | None
+    client_id: str | None
+    conversation_id: str | None
+    description: str | None
+    latency_ms: float | None
+    tokens_in: int | None
+    tokens_out: int | None
+    request: bytes | None
+    response: bytes | None
     extra: bytes | None = None
 
 
@@ -44,151 +49,132 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class WireLine(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of a line as they were written, before anything is made of them."""
+    """The fields that we know, as most logs write them. Payloads and times are not looked into."""
 
-    id: Any = None
-    timestamp: Any = None
-    workload_id: Any = None
-    client_id: Any = None
-    conversation_id: Any = None
-    description: Any = None
-    latency_ms: Any = None
-    tokens_in: Any = None
-    tokens_out: Any = None
-    request: msgspec.Raw = msgspec.Raw()
-    response: msgspec.Raw = msgspec.Raw()
+    id: _Name | None = None
+    timestamp: float | str | None = None
+    workload_id: _Name | None = None
+    client_id: _Name | None = None
+    conversation_id: _Name | None = None
+    description: str | None = None
+    latency_ms: _Amount | None = None
+    tokens_in: _Count | None = None
+    tokens_out: _Count | None = None
+    request: msgspec.Raw = NOTHING
+    response: msgspec.Raw = NOTHING
 
 
-KNOWN = frozenset(WireLine.__struct_fields__)
-Unknown = dict[str, msgspec.Raw]
+class ReadLine(NamedTuple):
+    """A line's known fields, and what stands beside them or does not fit them."""
 
-_known_only = msgspec.json.Decoder(WireLine)
+    known: WireLine
+    unknown: Unknown
+
+
+_as_most = msgspec.json.Decoder(WireLine)
 _anything = msgspec.json.Decoder(Unknown)
+_NAMES = ("id", "workload_id", "client_id", "conversation_id")
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(_NAMES, _Name | int | None),
+    "timestamp": float | str | None,
+    "description": str | None,
+    "latency_ms": _Amount | None,
+    "tokens_in": _Count | None,
+    "tokens_out": _Count | None,
+}
+_fields = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
+PAYLOADS = ("request", "response")
 
 
-def read_line(line: bytes) -> tuple[WireLine, Unknown] | Unreadable:
-    """A line's known fields and its other ones; white space around it and a line end are fine."""
+def read_line(line: bytes) -> ReadLine | Unreadable:
+    """What one line of a log holds; white space around it and a line end are fine."""
     if not line.isascii():
         try:
             line.decode()
         except UnicodeDecodeError as error:
             return Unreadable("not_utf8", f"byte {error.start + 1} of the line is not UTF-8")
     try:
-        return _known_only.decode(line), {}
+        return ReadLine(_as_most.decode(line), {})
     except msgspec.ValidationError:
-        pass
+        pass  # other fields, or other types: the slower way below tells which
     except (msgspec.DecodeError, RecursionError) as error:
-        return Unreadable("not_json", _reason_of(error))
+        return Unreadable("not_json", _sentence(error))
     try:
-        fields = _anything.decode(line)
+        return read_fields(_anything.decode(line))
     except msgspec.ValidationError:
         return Unreadable("not_json", "the line is JSON, but not an object; each line has to hold one record")
     except (msgspec.DecodeError, RecursionError) as error:
-        return Unreadable("not_json", _reason_of(error))
-    try:
-        return wire_line(fields)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Unreadable("not_json", _reason_of(error))
+        return Unreadable("not_json", _sentence(error))
 
 
-def wire_line(fields: Unknown) -> tuple[WireLine, Unknown]:
-    """Known and other fields, of a line that was read as raw fields. Raises msgspec.DecodeError."""
+def read_fields(fields: Unknown) -> ReadLine:
+    """The same for a record that comes as raw JSON fields. Numbers are accepted as ids."""
     known: dict[str, Any] = {}
     unknown = {}
     for name, raw in fields.items():
-        if name not in KNOWN:
-            unknown[name] = raw
-        elif name in ("request", "response"):
+        if name in PAYLOADS:
             known[name] = raw
+        elif name in _fields:
+            try:
+                value = _fields[name].decode(raw)
+            except msgspec.ValidationError:
+                unknown[name] = raw
+            else:
+                known[name] = str(value) if name in _NAMES and value is not None else value
         else:
-            known[name] = msgspec.json.decode(raw)
-    return WireLine(**known), unknown
+            unknown[name] = raw
+    return ReadLine(WireLine(**known), unknown)
 
 
-def typed_line(wire: WireLine, unknown: Unknown) -> LogLine:
+def typed_line(read: ReadLine) -> LogLine:
     """The record that a line holds. What does not fit its field goes to `extra`, so that nothing is lost."""
-    misfits: dict[str, Any] = {}
+    wire, extra = read
     timestamp = wire.timestamp
     if timestamp is not None:
         try:
             timestamp = to_seconds(timestamp)
         except DataError:
-            misfits["timestamp"], timestamp = timestamp, None
-    line = LogLine(
-        identifier(wire.id),
+            extra = {**extra, "timestamp": msgspec.Raw(msgspec.json.encode(timestamp))}
+            timestamp = None
+    request, response = json_object(wire.request), json_object(wire.response)
+    if request is None and _is_something(wire.request):
+        extra = {**extra, "request": wire.request}
+    if response is None and _is_something(wire.response):
+        extra = {**extra, "response": wire.response}
+    return LogLine(
+        wire.id,
         timestamp,
-        identifier(wire.workload_id),
-        identifier(wire.client_id),
-        identifier(wire.conversation_id),
-        wire.description if isinstance(wire.description, str) else None,
-        _number(wire.latency_ms),
-        _count(wire.tokens_in),
-        _count(wire.tokens_out),
-        _object(wire.request),
-        _object(wire.response),
+        wire.workload_id,
+        wire.client_id,
+        wire.conversation_id,
+        wire.description,
+        wire.latency_ms,
+        wire.tokens_in,
+        wire.tokens_out,
+        request,
+        response,
+        msgspec.json.encode(extra) if extra else None,
     )
-    for name in _SCALARS:
-        value = getattr(wire, name)
-        if value is not None and getattr(line, name) is None:
-            misfits.setdefault(name, value)
-    for name in ("request", "response"):
-        raw = getattr(wire, name)
-        if getattr(line, name) is None and bytes(raw) not in (b"", b"null"):
-            misfits[name] = raw
-    if misfits or unknown:
-        line.extra = msgspec.json.encode({**unknown, **misfits})
-    return line
 
 
-_SCALARS = (
-    "id",
-    "workload_id",
-    "client_id",
-    "conversation_id",
-    "description",
-    "latency_ms",
-    "tokens_in",
-    "tokens_out",
-)
-
-
-def identifier(value: Any) -> str | None:
-    """An id as text: numbers are written out; a blank one, and any other type, is none."""
-    if type(value) is str:
-        return value if value.strip() else None
-    return str(value) if type(value) is int and abs(value) < 2**64 else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) and number < 2**63 else None
-
-
-def _object(raw: msgspec.Raw) -> bytes | None:
-    """The bytes of a JSON object, also of one that was written as a JSON string."""
+def json_object(raw: msgspec.Raw) -> bytes | None:
+    """The bytes of a JSON object, also of one that an exporter wrote as a JSON string; None for anything else."""
     text = bytes(raw)
     if text[:1] == b"{":
         return text
-    if text[:1] == b'"':  # some exporters write the payload as text
+    if text[:1] == b'"':
         try:
             inner = msgspec.json.decode(text, type=str).strip().encode()
-            if inner[:1] == b"{":
-                msgspec.json.decode(inner)
-                return inner
+            _anything.decode(inner)
+            return inner
         except (msgspec.DecodeError, RecursionError):
             pass
     return None
 
 
-def _reason_of(error: Exception) -> str:
+def _is_something(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
+
+
+def _sentence(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)

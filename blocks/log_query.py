@@ -1,0 +1,69 @@
+"""Deciding of one logged record whether a query asks for it; the same for every log store that reads lines itself."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from blocks.ports import LogQuery
+from flywheel.records.log_line import LogLine, ReadLine, Unreadable, typed_line
+
+_DRAWS = 1 << 64
+
+
+class Scope:
+    """A `LogQuery`, ready to be asked of many records."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._query = query
+        self._since = _seconds(query.since)
+        self._until = _seconds(query.until)
+        self._windowed = self._since is not None or self._until is not None
+
+    def judge(self, read: ReadLine) -> LogLine | Unreadable | None:
+        """The record if it is asked for, None if it is not, or why that cannot be told.
+
+        A record that lacks an id is another's if the id that it has is another's, and else refused: it may be ours.
+        """
+        query, wire = self._query, read.known
+        workload, client = wire.workload_id, wire.client_id
+        if workload not in (None, query.workload_id) or client not in (None, query.client_id):
+            return None
+        if workload is None:
+            return Unreadable(
+                "missing_workload_id", "the record names no workload; log workload_id with each call"
+            )
+        if client is None:
+            return Unreadable("missing_client_id", "the record names no client; log client_id with each call")
+        line = typed_line(read)
+        if self._windowed and not self._in_window(line.timestamp, unreadable=wire.timestamp is not None):
+            return None
+        if query.traffic_share < 1 and self.draw(line) >= query.traffic_share * _DRAWS:
+            return None
+        return line
+
+    def _in_window(self, timestamp: float | None, *, unreadable: bool) -> bool:
+        if (
+            timestamp is None
+        ):  # an unreadable time goes on, to be refused with its reason; none at all is no match
+            return unreadable
+        return (self._since is None or timestamp >= self._since) and (
+            self._until is None or timestamp < self._until
+        )
+
+    @staticmethod
+    def draw(line: LogLine) -> int:
+        """A number below 2**64 that depends on the record alone: on its id if it has one, else on its payloads."""
+        hasher = hashlib.blake2b(digest_size=8)
+        if line.id is not None:
+            hasher.update(line.id.encode())
+        else:
+            hasher.update(b"%r" % line.timestamp + (line.request or b"") + (line.response or b""))
+        return int.from_bytes(hasher.digest(), "big")
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """Seconds since 1970; without a zone the time is UTC, as in logs."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

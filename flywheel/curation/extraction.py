@@ -1,0 +1,110 @@
+"""First step: what a log store reads, written as columns.
+
+The payloads stay as they were logged; nobody has decoded them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel.curation.batches import LogBatch
+from flywheel.curation.rejected import RejectedWriter
+from flywheel.curation.schema import EXTRACTED, REJECTED_FILE
+from flywheel.errors import DataError
+from flywheel.progress import Progress
+
+PART_ROWS = 20_000
+PART_BYTES = 64_000_000
+"""A part ends at whichever comes first: validation takes a part at a time, on as many cores as there are."""
+
+COMPRESSION = {"compression": "zstd", "compression_level": 1}
+REPEATING = ["workload_id", "client_id", "conversation_id", "description", "file"]
+"""Columns worth a dictionary; one over the payloads would hold each of them."""
+
+
+def extract(batches: Iterable[LogBatch], out: Path, progress: Progress) -> dict[str, int]:
+    """Write the records as `extracted-*.parquet` and the unreadable lines as `rejected.jsonl` into `out`.
+
+    Returns:
+        Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable lines.
+    Raises:
+        DataError: Nothing in the log is of the workload and client that were asked for.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    counts = {"lines": 0, "out_of_scope": 0, "over_limit": 0, "read": 0, "invalid": 0}
+    with RejectedWriter(out / REJECTED_FILE) as rejected, _PartWriter(out) as parts:
+        for batch in batches:
+            for refusal in batch.refused:
+                rejected.write(refusal.reason, refusal.detail, refusal.file, refusal.line, refusal.record)
+            parts.write(batch.records)
+            counts["out_of_scope"] += batch.out_of_scope
+            counts["over_limit"] += batch.over_limit
+            counts["read"] += batch.records.num_rows + len(batch.refused)
+            counts["invalid"] += len(batch.refused)
+            progress("extract", counts["read"], None, "records")
+    counts["lines"] = counts["out_of_scope"] + counts["over_limit"] + counts["read"]
+    if not counts["read"]:
+        raise DataError(
+            f"none of the log's {counts['lines']} records is of this workload, client and time; "
+            "`flywheel workloads --logs PATH` lists what there is."
+        )
+    return counts
+
+
+class _PartWriter:
+    """Writes batches into numbered files; compressing one goes on while the next is read."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._writer: pq.ParquetWriter | None = None
+        self._parts = self._rows = self._bytes = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="extract")
+        self._pending: Future[None] | None = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._wait()
+        self._pending = self._thread.submit(self._write, batch)
+
+    def _wait(self) -> None:
+        # One batch at most is under way: that bounds memory, and an error comes up where the next batch is written.
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            path = self._out / f"extracted-{self._parts:05d}.parquet"
+            self._writer = pq.ParquetWriter(path, EXTRACTED, use_dictionary=REPEATING, **COMPRESSION)
+        if batch.num_rows:
+            self._writer.write_batch(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= PART_ROWS or self._bytes >= PART_BYTES:
+            self._close_part()
+
+    def _close_part(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        self._parts += 1
+        self._rows = self._bytes = 0
+
+    def __enter__(self) -> _PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._wait()
+        finally:
+            self._thread.shutdown(wait=True)
+            if self._writer is not None:
+                self._close_part()
