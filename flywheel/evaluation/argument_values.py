@@ -38,7 +38,7 @@ from flywheel.evaluation.schema_view import (
 )
 
 _DEEPEST = 64
-_MOST_STEPS = 100_000
+_MOST_STEPS = 20_000
 _LONGEST_PAIRED = 200
 
 
