@@ -152,4 +152,4 @@ class _Work:
 
 
 def _errors(count: int) -> str:
-    return f"{count} errors" if count else ""
+    return "" if not count else "1 error" if count == 1 else f"{count} errors"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.cli.main import main
+from tests.unit.evaluation.cases import calls, text
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+QUESTION = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS}
+RIGHT = calls(("f", '{"a": 1}'))
+
+
+def row(name: str, response: Any = RIGHT, **more: Any) -> dict[str, Any]:
+    return {"id": name, "request": QUESTION, "response": response, "cluster": f"c{name}", "weight": 1, **more}
+
+
+def answer(name: str, response: Any = RIGHT, error: str | None = None) -> dict[str, Any]:
+    return {"id": name, "response": response, "latency_ms": 20.0, "error": error}
+
+
+def write(path: Path, rows: list[Any]) -> str:
+    path.write_text(
+        "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8"
+    )
+    return str(path)
+
+
+def score(tmp_path: Path, items: list[Any], predictions: list[Any], *more: str) -> int:
+    files = ["--items", write(tmp_path / "items.jsonl", items)]
+    files += ["--predictions", write(tmp_path / "predictions.jsonl", predictions)]
+    return main(["score", *files, *more])
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_json_document_holds_every_score_with_its_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = [row("a"), row("b"), row("c"), row("d", text("hello")), row("e")]
+    lines = [answer("d"), answer("b", calls(("f", {"a": 1.0}))), answer("a"), answer("c", None, "timed out")]
+    assert score(tmp_path, items, lines, "--json") == 0
+    found = document(capsys)
+    strict = found["scores"]["function_name_and_args_accuracy"]
+    assert {k: strict[k] for k in ("n", "unscored")} == {"n": 3, "unscored": 2}
+    assert strict["value"] == pytest.approx(2 / 3)
+    assert strict["interval"] == {
+        "low": pytest.approx(0.2077, abs=1e-4),
+        "high": pytest.approx(0.9385, abs=1e-4),
+        "level": 0.95,
+    }
+    assert found["scores"]["exact_match"] == {
+        "value": 0,
+        "n": 1,
+        "unscored": 0,
+        "interval": {"low": 0, "high": pytest.approx(0.7935, abs=1e-4), "level": 0.95},
+    }
+    assert (found["items"], found["missing"], found["primary"]) == (5, 1, "function_name_and_args_accuracy")
+    assert found["usage"]["errors"] == 2
+    assert found["usage"]["latency_ms_p50"] == 20
+
+
+def test_people_get_a_table_and_are_told_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        score(tmp_path, [row("a"), row("b"), row("c")], [answer("a"), answer("c", None, "\x1b[31mtimed out")])
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "function_name_and_args_accuracy" in out
+    assert "No prediction for 1 of 3 items" in out
+    assert "1 x \\x1b[31mtimed out" in out
+    assert "\x1b" not in out
+
+
+def test_scores_of_each_item_are_written_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scored.jsonl"
+    assert score(tmp_path, [row("a"), row("b")], [answer("b")], "--out", str(out), "--json") == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["a", "b"]
+    assert lines[0]["scores"]["function_name"] is None
+    assert lines[1]["scores"]["function_name"] == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "lines", "said"),
+    [
+        ([row("a"), "{not json"], [], "items.jsonl:2"),
+        ([row("a"), row("a")], [], "items.jsonl:2: the id 'a'"),
+        ([{"id": "a", "request": {}}], [], "items.jsonl:1"),
+        ([], [], "no evaluation items"),
+        ([row("a")], [answer("a"), answer("a")], "predictions.jsonl:2: 'a' has an earlier"),
+        ([row("a")], [answer("z")], "predictions.jsonl:1: no item has the id 'z'"),
+        ([row("a")], [{"response": {}}], "predictions.jsonl:1"),
+        ([row("a")], [[1]], "predictions.jsonl:1"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_exit_code_says_that_the_data_is_wrong(
+    items: list[Any], lines: list[Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tmp_path, items, lines) == 3
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", "--items", str(tmp_path / "x"), "--predictions", str(tmp_path / "y")]) == 2
+    assert "is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("response", ["text", [1], {}, {"choices": []}])
+def test_an_unusable_answer_is_unscored_with_its_reason(
+    response: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tmp_path, [row("a")], [answer("a", response)], "--json") == 0
+    found = document(capsys)
+    assert found["scores"]["function_name"] == {"value": None, "n": 0, "unscored": 1, "interval": None}
+    assert found["usage"]["errors"] == 1
+
+
+def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_fine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items, lines = tmp_path / "i.jsonl", tmp_path / "p.jsonl"
+    items.write_bytes(b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\r\n\r\n")
+    lines.write_bytes(json.dumps(answer("a")).encode())
+    assert main(["score", "--items", str(items), "--predictions", str(lines), "--json"]) == 0
+    assert document(capsys)["scores"]["function_name"]["value"] == 1
+
+
+def test_rows_without_cluster_and_weight_are_independent_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = [{k: v for k, v in row(name).items() if k not in ("cluster", "weight")} for name in "ab"]
+    assert score(tmp_path, items, [answer("a"), answer("b")], "--json") == 0
+    assert document(capsys)["scores"]["function_name"]["interval"]["low"] == pytest.approx(0.342, abs=1e-3)
+
+
+def test_a_level_that_is_none_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        score(tmp_path, [row("a")], [], "--level", "95")
+    assert caught.value.code == 2
+    assert "between 0 and 1" in capsys.readouterr().err
