@@ -1,0 +1,220 @@
+"""How fast `flywheel curate` is, what it holds in memory, and how well it finds repeats.
+
+    python -m benchmarks.curation 10000 100000 1000000
+
+For each size: a generated log (`benchmarks.generate_log`), `flywheel curate --limit none` on it in a process
+of its own, and its output held against the truth.
+
+wall, cpu     seconds; cpu is user + system of the command and all its workers, less touched by what else is
+running peak all      highest sum of resident memory over the command and its workers, sampled; shared pages
+count for each peak one      highest resident memory of any one of these processes, from the operating system
+recall        of the planted near-repeats, those merged with, or kept on one side with, the message they
+repeat precision     of the records joined with another, those that repeat it across        evaluation items
+of a sample that have a near-duplicate in training or validation, by exact Jaccard similarity
+              over the characters as they stand: none of the code under test has a part in it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.generate_log import CLIENT, EXACT, WORKLOAD, truth_path, write_log
+
+EVAL_SIZE = 1_000
+SAMPLE = 200  # evaluation items compared with every training row
+THRESHOLD, SHINGLE = 0.8, 5
+SAMPLING_SECONDS = 0.05
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Cost(NamedTuple):
+    """What one command took: seconds and megabytes."""
+
+    wall: float
+    cpu: float
+    peak_all: float
+    peak_one: float
+
+
+def measure(command: list[str]) -> Cost:
+    """Run a command to its end. Raises: CalledProcessError."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peak = _Peak(process.pid)
+    code = process.wait()
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall, cpu, peak.stop() / 1e6, after.ru_maxrss * 1024 / 1e6)
+
+
+class _Peak:
+    """Watches the resident memory of a process and all that descend from it, until stopped."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._highest, self._stopped = pid, 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """Highest sum in bytes."""
+        self._stopped.set()
+        self._thread.join()
+        return self._highest
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(SAMPLING_SECONDS):
+            self._highest = max(self._highest, sum(map(_resident, _family(self._pid))))
+
+
+def _family(pid: int) -> list[int]:
+    members = [pid]
+    for member in members:  # grows while it is walked
+        try:
+            for task in Path(f"/proc/{member}/task").iterdir():
+                members += map(int, (task / "children").read_text().split())
+        except OSError:  # gone in the meantime
+            continue
+    return members
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+class Quality(NamedTuple):
+    """How the output compares with the truth."""
+
+    recall: float
+    precision: float
+    exact_recall: float
+    across: int
+    closest: float
+
+
+def judge(log: Path, out: Path) -> Quality:
+    """Compare the datasets in `out` with the truth about the log."""
+    with np.load(truth_path(log)) as truth:
+        groups, kinds = truth["group"], truth["kind"]
+    clusters = {}
+    for name in ("train/index.jsonl", "base/eval_data.jsonl"):
+        for line in (out / name).open("rb"):
+            row = json.loads(line)
+            clusters[int(row["id"].removeprefix("r-"))] = row["cluster"]
+    reasons = Counter(json.loads(line)["reason"] for line in (out / "rejected.jsonl").open("rb"))
+    # A group of m different texts is found whole when m - 1 of them are joined to another of the group.
+    # Counted from what was kept: a group that is left in c clusters missed c - 1.
+    texts = Counter(groups[kinds != EXACT].tolist())
+    kept: dict[int, set[str]] = {group: set() for group in texts}
+    inside: dict[str, set[int]] = {}
+    for line_number, cluster in clusters.items():
+        group = int(groups[line_number])
+        kept[group].add(cluster)
+        inside.setdefault(cluster, set()).add(group)
+    planted = sum(count - 1 for count in texts.values())
+    missed = sum(max(0, len(kept[group]) - 1) for group in texts)
+    wrong = sum(len(together) - 1 for together in inside.values()) + sum(not kept[group] for group in texts)
+    found = planted - missed
+    across, closest = _across(out)
+    return Quality(
+        recall=found / max(1, planted),
+        precision=found / max(1, found + wrong),
+        exact_recall=reasons["exact_duplicate"] / max(1, int((kinds == EXACT).sum())),
+        across=across,
+        closest=closest,
+    )
+
+
+def _across(out: Path) -> tuple[int, float]:
+    """Items of the sample with a near-duplicate in training or validation, and the highest similarity seen."""
+    items = [
+        _shingles(json.loads(line)["request"]["messages"])
+        for line in (out / "base/eval_data.jsonl").open("rb")
+    ]
+    items = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
+    holders: dict[str, list[int]] = {}
+    for number, shingles in enumerate(items):
+        for shingle in shingles:
+            holders.setdefault(shingle, []).append(number)
+    known = holders.keys()
+    worst = [0.0] * len(items)
+    for name in ("train/training.jsonl", "train/validation.jsonl"):
+        for line in (out / name).open("rb"):
+            row = _shingles(json.loads(line)["messages"])
+            shared = Counter[int]()
+            for shingle in row & known:
+                shared.update(holders[shingle])
+            for number, count in shared.items():
+                worst[number] = max(worst[number], count / (len(items[number]) + len(row) - count))
+    return sum(value >= THRESHOLD for value in worst), max(worst, default=0.0)
+
+
+def _shingles(messages: list[dict[str, Any]]) -> set[str]:
+    text = next(message["content"] for message in messages if message["role"] == "user")
+    return {text[start : start + SHINGLE] for start in range(len(text) - SHINGLE + 1)}
+
+
+def main() -> None:
+    """Print a row for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("records", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument(
+        "--folder", type=Path, help="keep logs and datasets here; default: a temporary folder"
+    )
+    parser.add_argument("--no-judge", action="store_true", help="measure time and memory alone")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        print(
+            f"{'records':>9} {'MB':>6} {'wall s':>7} {'cpu s':>7} {'µs/rec':>7} {'peak all':>9} {'peak one':>9} "
+            f"{'exact':>7} {'recall':>7} {'precis.':>7} {'across':>7} {'closest':>7}"
+        )
+        costs = [_row(records, folder, judged=not given.no_judge) for records in given.records]
+        for (small, cheap), (large, dear) in zip(costs, costs[1:], strict=False):
+            growth = (dear.cpu / cheap.cpu) / (large / small)
+            print(f"{small} to {large} records: cost per record grows {growth:.2f}-fold (cpu)")
+
+
+def _row(records: int, folder: Path, judged: bool) -> tuple[int, Cost]:
+    log, out = folder / f"log-{records}.jsonl", folder / f"datasets-{records}"
+    if not truth_path(log).exists():
+        write_log(log, records)
+    arguments = ["--logs", str(log), "--workload", WORKLOAD, "--client", CLIENT, "--out", str(out)]
+    sizes = ["--limit", "none", "--eval-size", str(min(EVAL_SIZE, records // 10))]
+    cost = measure([sys.executable, "-m", "flywheel.cli.main", "curate", *arguments, *sizes, "--json"])
+    line = (
+        f"{records:>9} {log.stat().st_size / 1e6:>6.0f} {cost.wall:>7.1f} {cost.cpu:>7.1f} "
+        f"{cost.cpu / records * 1e6:>7.0f} {cost.peak_all:>9.0f} {cost.peak_one:>9.0f}"
+    )
+    if judged:
+        quality = judge(log, out)
+        line += (
+            f" {quality.exact_recall:>7.4f} {quality.recall:>7.4f} {quality.precision:>7.4f} "
+            f"{quality.across:>7} {quality.closest:>7.3f}"
+        )
+    print(line, flush=True)
+    return records, cost
+
+
+if __name__ == "__main__":
+    main()

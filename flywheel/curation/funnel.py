@@ -1,0 +1,40 @@
+"""The funnel: where every logged call went. It adds up, or something of ours is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flywheel.curation.schema import FUNNEL
+from flywheel.errors import FlywheelError
+
+READ_AS = FUNNEL[4:]
+"""The keys that share out what was read."""
+
+
+def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
+    """The funnel from the counts of the steps, in the order in which they ran.
+
+    `invalid` is counted by two steps (unreadable lines, unusable records) and summed; of any other key the
+    last count holds: the leakage check counts the splits again.
+
+    Raises:
+        FlywheelError: Calls are unaccounted for; the message has the counts.
+    """
+    funnel = dict.fromkeys(FUNNEL, 0)
+    for step in steps:
+        for name in FUNNEL:
+            if name in step:
+                funnel[name] = int(step[name]) + (funnel[name] if name == "invalid" else 0)
+    check("lines", funnel["lines"], {name: funnel[name] for name in ("out_of_scope", "over_limit", "read")})
+    check("records read", funnel["read"], {name: funnel[name] for name in READ_AS})
+    return funnel
+
+
+def check(what: str, total: int, shares: Mapping[str, int]) -> None:
+    """Raises: FlywheelError, with the numbers, when the shares are not the total."""
+    if total != sum(shares.values()):
+        raise FlywheelError(
+            f"{total} {what} do not add up to {dict(shares)}. This is a defect of the flywheel, not of your data; "
+            "please report it with these numbers."
+        )

@@ -1,0 +1,149 @@
+"""The data half of the flywheel in one go: logged calls in, fair datasets out."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flywheel import __version__
+from flywheel.config import FlywheelConfig
+from flywheel.curation.batches import LogBatch
+from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.extraction import extract
+from flywheel.curation.funnel import READ_AS, check, funnel_of
+from flywheel.curation.leakage import check_leakage
+from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
+from flywheel.curation.schema import REJECTED_FILE
+from flywheel.curation.split import split
+from flywheel.curation.validate_stage import validate
+from flywheel.datasets.build import build_datasets
+from flywheel.datasets.icl import build_icl
+from flywheel.errors import DataError
+from flywheel.progress import Progress
+from flywheel.tokens import TokenCounter
+
+LIBRARIES = ("numpy", "scipy", "pyarrow", "msgspec", "tiktoken")
+"""Their versions may show in a dataset, so the manifest has them."""
+
+Counts = dict[str, Any]
+
+
+def curate(
+    batches: Iterable[LogBatch],
+    out: Path,
+    config: FlywheelConfig,
+    counter: TokenCounter,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Extract, validate, deduplicate, split, check for leakage and write the datasets.
+
+    Args:
+        batches: What the log store reads for this workload and client.
+        out: The directory to leave; see `flywheel.curation.output_directory`.
+        counter: Counts tokens for the in-context examples.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ConfigError: `out` is not to be written to.
+        DataError: The records do not allow it; nothing is left behind.
+        OSError: The disk is full or read-only; nothing is left behind.
+    """
+    with replacing(out) as (result, work):
+        steps = _Steps(work, result / REJECTED_FILE)
+        steps.run("extract", lambda to: extract(batches, to, progress))
+        extracted = work / "extract"
+        steps.run("validate", lambda to: validate(extracted, to, config.validation_config, progress))
+        shutil.rmtree(extracted)  # as large as the log; the validated table has it all
+        validated = work / "validate"
+        steps.run("deduplicate", lambda to: deduplicate(validated, to, config.dedup_config, progress))
+        steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
+        steps.run(
+            "leakage",
+            lambda to: check_leakage(validated, work / "split", to, config.leakage_config, progress),
+        )
+        checked = work / "leakage"
+        funnel = funnel_of(*steps.counts.values())
+        check(
+            "rejected lines",
+            steps.rejected_lines,
+            {name: funnel[name] for name in READ_AS if name not in ("train", "validation", "evaluation")},
+        )
+        steps.counts["datasets"] = build_datasets(
+            validated, checked, result, config.data_split_config, progress
+        )
+        check(
+            "rows of datasets",
+            sum(steps.counts["datasets"]["rows"].values()),
+            {name: funnel[name] for name in ("train", "validation", "evaluation")},
+        )
+        steps.counts["icl"] = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress)
+        shutil.copyfile(checked / CERTIFICATE_FILE, result / CERTIFICATE_FILE)
+        return write_manifest(result, _content(config, funnel, steps.counts))
+
+
+class _Steps:
+    """Runs the steps, each into a directory of its own, and gathers counts and rejected records."""
+
+    def __init__(self, work: Path, rejected: Path) -> None:
+        self.counts: dict[str, Counts] = {}
+        self.rejected_lines = 0
+        self._work = work
+        self._rejected = rejected
+        rejected.touch()
+
+    def run(self, name: str, step: Callable[[Path], Counts]) -> None:
+        to = self._work / name
+        to.mkdir()
+        self.counts[name] = step(to)
+        self.rejected_lines += append_lines(to / REJECTED_FILE, self._rejected)
+
+
+def _icl_or_why_not(
+    validated: Path,
+    checked: Path,
+    to: Path,
+    config: FlywheelConfig,
+    counter: TokenCounter,
+    progress: Progress,
+) -> Counts:
+    """The other datasets are good without in-context examples, so their absence is stated and ends nothing."""
+    try:
+        counts = build_icl(
+            validated,
+            checked,
+            to,
+            config.icl_config,
+            config.data_split_config,
+            counter,
+            shortest_context(config),
+            progress,
+        )
+    except DataError as error:
+        return {"status": "not_run", "reason": str(error)}
+    return {"status": "completed", **counts}
+
+
+def shortest_context(config: FlywheelConfig) -> int:
+    """Tokens of the shortest context that a candidate states, so that one ICL set serves them all."""
+    stated = [c.context_length for c in config.candidates if c.icl and c.context_length is not None]
+    return min([config.icl_config.max_context_length, *stated])
+
+
+def _content(config: FlywheelConfig, funnel: dict[str, int], steps: dict[str, Counts]) -> dict[str, Any]:
+    return {
+        "settings": config.model_dump(mode="json"),
+        "funnel": funnel,
+        "classes": steps["datasets"]["classes"],
+        "steps": steps,
+        "versions": {
+            "flywheel": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
