@@ -20,7 +20,7 @@ def answer_choice(response: Mapping[str, Any]) -> int | None:
     cut_off = None
     choices = response.get("choices")
     for position, choice in enumerate(choices if isinstance(choices, list) else ()):
-        if isinstance(choice, Mapping) and says_something(choice.get("message")):
+        if isinstance(choice, dict) and says_something(choice.get("message")):
             if not is_cut_off(choice):
                 return position
             cut_off = position if cut_off is None else cut_off
@@ -38,14 +38,14 @@ def answer_message(response: Mapping[str, Any], choice: int | None = None) -> di
 
 def says_something(message: Any) -> bool:
     """Whether a message holds text other than white space, or a tool call of any kind."""
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return False
     if message.get("tool_calls") or message.get("function_call"):
         return True
     content = message.get("content")
     if isinstance(content, list):
         content = [
-            part for part in content if not (isinstance(part, Mapping) and part.get("type") == "refusal")
+            part for part in content if not (isinstance(part, dict) and part.get("type") == "refusal")
         ]
     return bool(content_text(content).strip())
 

@@ -23,7 +23,7 @@ def parse_arguments(arguments: Any) -> dict[str, Any]:
     Raises:
         DataError: Not JSON, or JSON that is not an object.
     """
-    if isinstance(arguments, Mapping):
+    if isinstance(arguments, dict):
         return dict(arguments)
     if arguments is None:
         return {}
@@ -79,23 +79,23 @@ def _converted(payload: Payload, convert: Callable[[Any], Any]) -> dict[str, Any
 
 
 def _choice(choice: Any, convert: Callable[[Any], Any]) -> Any:
-    if not isinstance(choice, Mapping) or "message" not in choice:
+    if not isinstance(choice, dict) or "message" not in choice:
         return choice
     return {**choice, "message": _message(choice["message"], convert)}
 
 
 def _message(message: Any, convert: Callable[[Any], Any]) -> Any:
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return message
     new = dict(message)
     if isinstance(new.get("tool_calls"), list):
         new["tool_calls"] = [
             {**call, "function": _function(call["function"], convert)}
-            if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
+            if isinstance(call, dict) and isinstance(call.get("function"), dict)
             else call
             for call in new["tool_calls"]
         ]
-    if isinstance(new.get("function_call"), Mapping) and "name" in new["function_call"]:
+    if isinstance(new.get("function_call"), dict) and "name" in new["function_call"]:
         new["function_call"] = _function(new["function_call"], convert)
     return new
 

@@ -124,7 +124,7 @@ def canonical_message(message: Mapping[str, Any], ids: dict[str, int]) -> Mappin
     form = {key: plain_value(value) for key, value in message.items() if value is not None and value != []}
     if isinstance(content, list) and len(content) == 1:
         part = content[0]
-        if isinstance(part, Mapping) and part.keys() == {"type", "text"} and part["type"] == "text":
+        if isinstance(part, dict) and part.keys() == {"type", "text"} and part["type"] == "text":
             form["content"] = part["text"]
     if "tool_calls" in form and isinstance(form["tool_calls"], list):
         form["tool_calls"] = [_canonical_call(call, ids) for call in form["tool_calls"]]
@@ -138,7 +138,7 @@ def canonical_message(message: Mapping[str, Any], ids: dict[str, int]) -> Mappin
 
 
 def _canonical_call(call: Any, ids: dict[str, int]) -> Any:
-    if not isinstance(call, Mapping):
+    if not isinstance(call, dict):
         return call
     form = {
         key: value for key, value in call.items() if key != "index" and (key, value) != ("type", "function")
@@ -151,7 +151,7 @@ def _canonical_call(call: Any, ids: dict[str, int]) -> Any:
 
 
 def _canonical_function(function: Any) -> Any:
-    if not isinstance(function, Mapping):
+    if not isinstance(function, dict):
         return function
     return {**function, "arguments": _canonical_arguments(function.get("arguments"))}
 

@@ -45,7 +45,7 @@ def content_text(content: Any) -> str:
 def _part_text(part: Any) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(part, Mapping):
+    if isinstance(part, dict):
         for key in ("text", "refusal"):
             if isinstance(part.get(key), str):
                 return str(part[key])
@@ -69,17 +69,17 @@ def tool_calls(message: Mapping[str, Any]) -> list[ToolCall]:
         if is_function_call(entry)
     ]
     legacy = message.get("function_call")
-    if not calls and isinstance(legacy, Mapping) and isinstance(legacy.get("name"), str):
+    if not calls and isinstance(legacy, dict) and isinstance(legacy.get("name"), str):
         calls.append(ToolCall(None, legacy["name"], legacy.get("arguments")))
     return calls
 
 
 def is_function_call(entry: Any) -> bool:
     """Whether an entry of `tool_calls` is a function call with a name. An absent `type` means function."""
-    if not isinstance(entry, Mapping) or entry.get("type", "function") not in ("function", None):
+    if not isinstance(entry, dict) or entry.get("type", "function") not in ("function", None):
         return False
     function = entry.get("function")
-    return isinstance(function, Mapping) and isinstance(function.get("name"), str) and bool(function["name"])
+    return isinstance(function, dict) and isinstance(function.get("name"), str) and bool(function["name"])
 
 
 def message_text(message: Mapping[str, Any]) -> str:

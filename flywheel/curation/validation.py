@@ -1,0 +1,90 @@
+"""One logged call to a verdict: usable, or refused with a reason.
+
+Each record is judged by itself: a workload may mix tool calls and plain answers, any number of tools with any number
+of parameters, and none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flywheel.config import ValidationConfig
+from flywheel.curation.tool_schemas import ToolSchemas
+from flywheel.curation.validation_rules import RuleBroken, check_answer, check_messages
+from flywheel.curation.verdicts import Drop, Keep
+from flywheel.errors import DataError
+from flywheel.records.timestamps import to_seconds
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_decode = msgspec.json.Decoder().decode
+
+
+class Validator:
+    """Judges records under one set of settings; remembers the tools' schemas it has met."""
+
+    def __init__(self, config: ValidationConfig) -> None:
+        self._config = config
+        self._schemas = ToolSchemas()
+
+    def judge(self, request: bytes | None, response: bytes | None, extra: bytes | None = None) -> Keep | Drop:
+        """The verdict on a record.
+
+        Args:
+            request, response: JSON objects as logged; None where the log has none.
+            extra: JSON object of what the log line held beside the known fields; None where nothing.
+        """
+        try:
+            if extra is not None:
+                _check_extra(extra)
+            if request is None:
+                raise RuleBroken("missing_request", "the record has no request object")
+            if response is None:
+                raise RuleBroken("missing_response", "the record has no response object")
+            return self._usable(request, response)
+        except RuleBroken as broken:
+            return Drop(broken.reason, broken.detail)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Drop("not_json", f"request or response is not a JSON object: {error}")
+
+    def _usable(self, request: bytes, response: bytes) -> Keep:
+        fields = _fields.decode(request)
+        messages = check_messages(_decode(fields.pop("messages", b"null")))
+        rest = {key: bytes(value) for key, value in fields.items()}
+        decoded = _decode(response)
+        if not isinstance(decoded, dict):
+            raise RuleBroken("missing_response", "the response is not an object")
+        choice = check_answer(decoded, refuse_truncated=self._config.refuse_truncated)
+        choices = decoded["choices"]
+        answer = choices[choice]["message"]
+        violations, unusable = self._check_schemas(rest, answer)
+        return Keep(messages, rest, decoded, choice, len(choices), answer, violations, unusable)
+
+    def _check_schemas(self, rest: dict[str, bytes], answer: dict[str, Any]) -> tuple[list[str], list[str]]:
+        tools = _offered(rest)
+        if not self._config.check_tool_arguments and not self._config.refuse_schema_violations:
+            return [], []
+        if tools is None or not (answer.get("tool_calls") or answer.get("function_call")):
+            return [], []
+        violations, unusable = self._schemas.check(tools, answer)
+        if violations and self._config.refuse_schema_violations:
+            raise RuleBroken("arguments_break_schema", "; ".join(violations))
+        return violations, unusable
+
+
+def _offered(rest: dict[str, bytes]) -> bytes | None:
+    for key in ("tools", "functions"):
+        if rest.get(key, b"null") != b"null":
+            return rest[key]
+    return None
+
+
+def _check_extra(extra: bytes) -> None:
+    """Extraction puts a time that it could not read beside the unknown fields; here it gets its reason."""
+    misfit = _fields.decode(extra).get("timestamp")
+    if misfit is not None:
+        try:
+            to_seconds(_decode(misfit))
+        except DataError as error:
+            raise RuleBroken("bad_timestamp", str(error)) from error
