@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from flywheel.overrides import apply_overrides
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -21,7 +20,9 @@ from prefect.states import Completed, Failed
 from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrupted
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
+from flywheel.curation.funnel import funnel_of
 from flywheel.errors import FlywheelError
+from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
 from flywheel.results import CandidateResult, RunResult
 from tasks.artifacts import publish_results
@@ -35,7 +36,7 @@ from tasks.curation import (
     validate_records,
 )
 from tasks.gpu_slots import ensure_gpu_slots
-from tasks.runs import begin_run, end_run, funnel_of, keep_candidate, keep_curation, mark_ended, run_status
+from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 
 
 @flow(name="flywheel", flow_run_name="{config.workload_id}")
@@ -50,7 +51,7 @@ async def run_flywheel(
             {"data_split_config.eval_size": 100}; everything else stays as the deployment has it.
         run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
     """
-    config = with_names(apply_overrides(config, overrides or {}))
+    config = with_names(with_overrides(config, overrides or {}))
     run_id = run_id or str(runtime.flow_run.id)
     await begin_run(run_id, config)
     try:

@@ -55,6 +55,17 @@ def load_config(
     return validated(_with_own_settings_of_candidates(tree))
 
 
+def with_overrides(config: FlywheelConfig, overrides: Mapping[str, Any]) -> FlywheelConfig:
+    """`config` with single settings replaced, e.g. {"data_split_config.eval_size": 50}. Raises: ConfigError."""
+    tree: Tree = config.model_dump()
+    for path, value in overrides.items():
+        override = value
+        for key in reversed(path.split(".")):
+            override = {key: override}
+        tree = merge(tree, override)
+    return validated(_with_own_settings_of_candidates(tree))
+
+
 def merge(tree: Mapping[str, Any], override: Mapping[str, Any]) -> Tree:
     """`tree` with `override` over it; neither is changed. Raises: ConfigError for an unknown key."""
     return _merge_model(FlywheelConfig, tree, override, "")

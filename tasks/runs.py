@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.connections import open_dataset_store, open_run_store
 from flywheel.config import FlywheelConfig
-from flywheel.errors import DataError
 from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from tasks.curation import CuratedData
@@ -129,25 +127,6 @@ def run_status(results: Sequence[CandidateResult]) -> RunStatus:
     if states == {"failed"}:
         return "failed"
     return "partial"
-
-
-def funnel_of(*steps: dict[str, Any]) -> dict[str, int]:
-    """The run's funnel from the counts of its steps, checked to add up.
-
-    Raises: DataError, naming the counts, if records are unaccounted for; that is a defect of ours.
-    """
-    from flywheel.curation.schema import FUNNEL
-
-    merged: dict[str, Any] = {}
-    for step in steps:
-        for name, value in step.items():
-            if name in FUNNEL:
-                merged[name] = merged.get(name, 0) + value if name == "invalid" else value
-    funnel = {name: int(merged.get(name, 0)) for name in FUNNEL}
-    left = funnel["read"] - sum(funnel[name] for name in FUNNEL[4:])
-    if left:
-        raise DataError(f"{left} records are unaccounted for in {json.dumps(funnel)}. Please report this.")
-    return funnel
 
 
 def _pending(config: FlywheelConfig) -> list[CandidateResult]:
