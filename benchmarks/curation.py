@@ -17,6 +17,7 @@ of a sample that have a near-duplicate in training or validation, by exact Jacca
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -190,7 +191,7 @@ def main() -> None:
             f"{'exact':>7} {'recall':>7} {'precis.':>7} {'across':>7} {'closest':>7}"
         )
         costs = [_row(records, folder, judged=not given.no_judge) for records in given.records]
-        for (small, cheap), (large, dear) in zip(costs, costs[1:], strict=False):
+        for (small, cheap), (large, dear) in itertools.pairwise(costs):
             growth = (dear.cpu / cheap.cpu) / (large / small)
             print(f"{small} to {large} records: cost per record grows {growth:.2f}-fold (cpu)")
 

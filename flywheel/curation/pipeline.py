@@ -61,7 +61,8 @@ def curate(
         steps.run("validate", lambda to: validate(extracted, to, config.validation_config, progress))
         shutil.rmtree(extracted)  # as large as the log; the validated table has it all
         validated = work / "validate"
-        steps.run("deduplicate", lambda to: deduplicate(validated, to, config.dedup_config, progress))
+        of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
+        steps.run("deduplicate", lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all))
         steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
         steps.run(
             "leakage",
