@@ -60,6 +60,7 @@ class ChatClient:
             headers["Authorization"] = f"Bearer {self._key}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._config.timeout_seconds),
             headers=headers,
         )
@@ -122,6 +123,9 @@ class ChatClient:
             return TransientRemoteError(f"{self._url} cannot be reached or broke off: {said}"), None
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
+        packed = "Content-Encoding" in reply.headers  # then it may unpack to any size
+        if not packed and reply.content_length is not None and reply.content_length <= LARGEST_ANSWER:
+            return await reply.read()
         chunks: list[bytes] = []
         size = 0
         async for chunk in reply.content.iter_any():

@@ -52,6 +52,9 @@ def equal_values(reference: Any, candidate: Any, schema: Any = None) -> bool:
 
     Values more than 64 levels deep, and schemas that branch without end, are compared to the letter from there on.
     """
+    # Most answers that are right are right to the letter, and what equals itself does so under every schema.
+    if _canonical(reference) == _canonical(candidate):
+        return True
     return _Comparison(schema).equal(reference, candidate, schema, 0)
 
 

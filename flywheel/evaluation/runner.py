@@ -15,7 +15,7 @@ import msgspec
 
 from flywheel.errors import DataError, EndpointRefused, RemoteError, TransientRemoteError
 from flywheel.evaluation.predictions import Appender, answered_before, write_predictions
-from flywheel.evaluation.scoring import scored, uses_tools
+from flywheel.evaluation.scoring import reference_calls, scored, uses_tools
 from flywheel.progress import Progress, silent
 from flywheel.results import EvalItem, Prediction
 
@@ -45,8 +45,8 @@ async def run_evaluation(
     """Ask for what is missing, score everything, and leave one line for each item in `predictions`.
 
     Answers that an earlier, interrupted call left in the file are kept, so the file must belong to exactly these
-    items and this model. Cancelling is safe at any time. While it runs, the file holds unscored lines in the order in
-    which they came; at the end it is replaced by scored lines in the order of the items.
+    items and this model. Cancelling is safe at any time. While it runs, the file holds lines in the order in which
+    they came, not all of them scored; at the end it is replaced by scored lines in the order of the items.
 
     Args:
         items: What to ask; ids must differ.
@@ -71,13 +71,17 @@ async def run_evaluation(
         raise DataError(f"{len(items) - len(ids)} evaluation items have an id that another has too.")
     done = await asyncio.to_thread(answered_before, predictions, ids)
     pending = [item for item in items if item.id not in done]
+    tools = uses_tools(items)
+    work = _Work(pending, ask, done, tools, progress, stage, 2 * concurrency)
     if pending:
         with Appender(predictions) as appender:
-            work = _Work(pending, ask, done, appender, progress, stage, 2 * concurrency)
-            await work.run(min(concurrency, len(pending)))
+            await work.run(appender, min(concurrency, len(pending)))
     progress(stage, len(items), len(items), "scoring")
-    tools = uses_tools(items)
-    result = await asyncio.to_thread(lambda: [scored(item, done[item.id], tools) for item in items])
+    result = await asyncio.to_thread(
+        lambda: [
+            done[item.id] if item.id in work.scored else scored(item, done[item.id], tools) for item in items
+        ]
+    )
     await asyncio.to_thread(write_predictions, predictions, result)
     if pending and work.last_failure is not None and all(p.response is None for p in result):
         raise type(work.last_failure)(
@@ -95,31 +99,32 @@ class _Work:
         pending: Sequence[EvalItem],
         ask: Ask,
         done: dict[str, Prediction],
-        appender: Appender,
+        tools: bool,
         progress: Progress,
         stage: str,
         most_failures: int,
     ) -> None:
         self._queue: Iterator[EvalItem] = iter(pending)
         self._total = len(done) + len(pending)
-        self._ask, self._done, self._appender = ask, done, appender
+        self._ask, self._done, self._tools = ask, done, tools
         self._progress, self._stage = progress, stage
         self._most_failures = most_failures
         self._failures_in_a_row = 0
         self._errors = 0
         self.last_failure: RemoteError | None = None
+        self.scored: set[str] = set()
 
-    async def run(self, workers: int) -> None:
+    async def run(self, appender: Appender, workers: int) -> None:
         self._report()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
-                    group.create_task(self._worker())
+                    group.create_task(self._worker(appender))
         except BaseExceptionGroup as several:
             # One failure ends all workers; whoever called wants that failure, not the bundle.
             raise several.exceptions[0] from None
 
-    async def _worker(self) -> None:
+    async def _worker(self, appender: Appender) -> None:
         for item in self._queue:
             try:
                 answer = await self._ask(item)
@@ -131,8 +136,13 @@ class _Work:
                 prediction = Prediction(
                     item.id, answer.response, round(answer.latency_ms, 3), attempts=answer.attempts
                 )
+                if reference_calls(item):
+                    # Comparing calls costs less than a line does, and is done while others wait for their answers.
+                    # Text metrics may take a while; they would hold up the answers and falsify their latency.
+                    prediction = scored(item, prediction, self._tools)
+                    self.scored.add(item.id)
             self._done[item.id] = prediction
-            self._appender.append(prediction)
+            appender.append(prediction)
             self._report()
             if self._failures_in_a_row >= self._most_failures and self.last_failure is not None:
                 raise type(self.last_failure)(

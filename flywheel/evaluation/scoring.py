@@ -67,15 +67,22 @@ def score_answer(
         message = candidate_message(response)
     except ScoringError:
         return dict.fromkeys(metrics_for(item, tool_metrics))
+    return _scores(item, message, calls_of(message), tool_metrics)
+
+
+def _scores(
+    item: EvalItem, message: Mapping[str, Any], calls: list[Call], tool_metrics: bool
+) -> dict[str, float | None]:
     reference = reference_calls(item)
-    calls = calls_of(message)
-    scores: dict[str, float | None] = {}
     if reference:
         schemas = schemas_of(item.request)
-        scores[FUNCTION_NAME] = float(same_names(reference, calls))
-        scores[FUNCTION_NAME_AND_ARGS] = float(same_calls(reference, calls, schemas))
-        scores[TOOL_CALL_PARTIAL] = partial_credit(reference, calls, schemas)
-        return scores
+        strict = same_calls(reference, calls, schemas)
+        return {
+            FUNCTION_NAME: float(strict or same_names(reference, calls)),
+            FUNCTION_NAME_AND_ARGS: float(strict),
+            TOOL_CALL_PARTIAL: 1.0 if strict else partial_credit(reference, calls, schemas),
+        }
+    scores: dict[str, float | None] = {}
     if tool_metrics:
         # An empty answer makes no call either, but it agrees with nothing.
         scores |= dict.fromkeys(TOOL_METRICS, float(not calls and says_something(message)))
@@ -120,16 +127,19 @@ def scored(item: EvalItem, prediction: Prediction, tool_metrics: bool = True) ->
     calls: list[Call] = []
     finish_reason = None
     try:
-        calls = calls_of(candidate_message(response))
+        message = candidate_message(response)
+        calls = calls_of(message)
+        scores = _scores(item, message, calls, tool_metrics)
         finish_reason = (response or {})["choices"][0].get("finish_reason")
     except ScoringError as unusable:
         error = error or str(unusable)
+        scores = dict.fromkeys(metrics_for(item, tool_metrics))
     usage = (response or {}).get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     return msgspec.structs.replace(
         prediction,
         error=error,
-        scores=score_answer(item, response, tool_metrics),
+        scores=scores,
         tokens_in=_count(usage.get("prompt_tokens")),
         tokens_out=_count(usage.get("completion_tokens")),
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,

@@ -70,6 +70,8 @@ def same_names(reference: Sequence[Call], candidate: Sequence[Call]) -> bool:
 def same_calls(reference: Sequence[Call], candidate: Sequence[Call], schemas: Schemas | None = None) -> bool:
     """Whether each reference call has its own equal call in the answer, and the answer has no other."""
     schemas = schemas or {}
+    if len(reference) == len(candidate) == 1:
+        return _equal_calls(reference[0], candidate[0], schemas)
     return same_names(reference, candidate) and all_matched(
         reference, candidate, lambda left, right: _equal_calls(left, right, schemas)
     )

@@ -216,3 +216,18 @@ async def test_more_than_a_hundred_requests_are_under_way_at_once() -> None:
     async with ChatServer(lambda body, n: after(0.5, completion())) as server, client(server) as asking:
         await asyncio.gather(*(asking.complete(BODY) for _ in range(150)))
         assert server.most_under_way == 150
+
+
+async def test_a_packed_answer_is_read_and_its_unpacked_size_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def packed(content: str) -> web.Response:
+        response = web.json_response(completion(content))
+        response.enable_compression()
+        return response
+
+    answers = [packed("hello"), packed("x" * 200_000)]
+    async with ChatServer(lambda body, n: answers[n]) as server, client(server) as asking:
+        answer = await asking.complete(BODY)
+        assert answer.response["choices"][0]["message"]["content"] == "hello"
+        monkeypatch.setattr(chat_client, "LARGEST_ANSWER", 100_000)
+        with pytest.raises(RemoteRejected, match="more than 100,000 bytes"):
+            await asking.complete(BODY)
