@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from flywheel.curation.arrow_columns import column
 from flywheel.curation.schema import EXTRACTED
 from flywheel.records.log_line import LogLine
 
@@ -83,7 +84,7 @@ class BatchBuilder:
         """What was collected, as a batch; starts over."""
         columns: list[list[Any]] = [[getattr(line, name) for line in self._lines] for name in _FIELDS]
         columns += [self._files, self._numbers]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, EXTRACTED, strict=True)]
+        arrays = [column(values, field.type) for values, field in zip(columns, EXTRACTED, strict=True)]
         records = pa.RecordBatch.from_arrays(arrays, schema=EXTRACTED)
         batch = LogBatch(records, self.refused, self.out_of_scope, self.over_limit)
         self._clear()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.config import ValidationConfig
+from flywheel.curation.arrow_columns import column
 from flywheel.curation.derived_columns import Deriver, record_id
 from flywheel.curation.extraction import COMPRESSION
 from flywheel.curation.rejected import RejectedWriter
@@ -83,12 +84,12 @@ class _Batch:
                 name = self._keep(row, verdict, logged_id)
                 self._report.keep(verdict, name, file, line)
         self._report.read += self._batch.num_rows
-        logged = self._batch.take(pa.array(self._kept, pa.int64()))
+        logged = self._batch.take(column(self._kept, pa.int64()))
         columns_of = dict(zip(_DERIVED, zip(*self._rows, strict=True), strict=True)) if self._rows else {}
         arrays = [
             logged.column(field.name)
             if field.name in _AS_LOGGED
-            else pa.array(columns_of.get(field.name, ()), field.type)
+            else column(columns_of.get(field.name, ()), field.type)
             for field in VALIDATED
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=VALIDATED)

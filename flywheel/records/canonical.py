@@ -56,7 +56,7 @@ class Fingerprinter:
     """Makes fingerprints, remembering what the calls of a workload share: tool lists and settings."""
 
     def __init__(self) -> None:
-        self._digests: dict[Any, bytes] = {}
+        self._digests: dict[tuple[tuple[str, bytes], ...], bytes] = {}
 
     def fingerprint(
         self, messages: Sequence[Mapping[str, Any]], rest: Mapping[str, bytes], answer: Mapping[str, Any]
@@ -69,40 +69,46 @@ class Fingerprinter:
             answer: The answer's message.
         """
         ids: dict[str, int] = {}
-        whole, thread, context = _hasher(), _hasher(), _hasher()
+        whole, context = _hasher(), _hasher()
+        thread = whole  # until the first assistant message they are the same
         prefixes = []
         for message in messages:
+            role = message.get("role")
             encoded = _encode(canonical_message(message, ids))
-            whole.update(encoded)
-            if message.get("role") == "assistant":
+            if role == "assistant":
+                if thread is whole:
+                    thread = whole.copy()
                 thread.update(_encode(_as_said(message)))
-                prefixes.append(thread.copy().digest())
-            else:
+                prefixes.append(thread.digest())
+            elif thread is not whole:
                 thread.update(encoded)
-                if message.get("role") in SYSTEM_ROLES:
-                    context.update(encoded)
+            whole.update(encoded)
+            if role in SYSTEM_ROLES:
+                context.update(encoded)
         said = _encode(_as_said(answer))
+        thread = thread.copy()
         thread.update(said)
-        tools = self._digest(rest, _TOOL_KEYS)
+        tools = self._digest(tuple([item for item in rest.items() if item[0] in _TOOL_KEYS]))
         context.update(tools)
         whole.update(tools)
-        whole.update(self._digest(rest, rest.keys() - VOLATILE - _TOOL_KEYS))
+        whole.update(self._digest(tuple([item for item in rest.items() if item[0] not in _NO_SETTINGS])))
         return Fingerprint(whole.digest(), _hash(said), context.digest(), thread.digest(), prefixes)
 
-    def _digest(self, rest: Mapping[str, bytes], names: Iterable[str]) -> bytes:
-        key = tuple((name, rest[name]) for name in sorted(names) if name in rest)
-        digest = self._digests.get(key)
+    def _digest(self, items: tuple[tuple[str, bytes], ...]) -> bytes:
+        digest = self._digests.get(items)
         if digest is None:
             if len(self._digests) >= _CACHED:
                 self._digests.clear()
-            values = {name: plain_value(msgspec.json.decode(raw)) for name, raw in key}
-            digest = self._digests[key] = _hash(
-                _encode({k: v for k, v in values.items() if v not in (None, [])})
+            values = {name: plain_value(msgspec.json.decode(raw)) for name, raw in items}
+            digest = _hash(
+                _encode({name: value for name, value in values.items() if value not in (None, [])})
             )
+            self._digests[items] = digest
         return digest
 
 
 _TOOL_KEYS = frozenset({"tools", "functions"})
+_NO_SETTINGS = _TOOL_KEYS | VOLATILE
 
 
 def fingerprint(request: Mapping[str, Any], answer: Mapping[str, Any]) -> Fingerprint:
