@@ -22,7 +22,7 @@ def answered_before(path: Path, ids: set[str]) -> dict[str, Prediction]:
     Errors are not answers: their items are asked again. A line that is no prediction, such as the torn last line of
     a process that was killed, is passed over, and so are items that are not asked for. The last of several counts.
     """
-    if not path.exists():
+    if not path.is_file():
         return {}
     found: dict[str, Prediction] = {}
     with path.open("rb") as lines:

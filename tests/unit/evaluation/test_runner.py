@@ -186,3 +186,8 @@ async def test_plain_answers_are_scored_as_text(tmp_path: Path) -> None:
 
 async def test_no_items_are_no_error(tmp_path: Path) -> None:
     assert await run_evaluation([], Model(), tmp_path / "p.jsonl", concurrency=1) == []
+
+
+async def test_a_full_disk_ends_the_evaluation_with_the_systems_own_words(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        await run_evaluation(some(3), Model(), Path("/dev/full"), concurrency=2)
