@@ -195,7 +195,7 @@ def run_flywheel(logs: Path, workload_id: str, options: argparse.Namespace) -> i
     settings = {
         "data_split_config.eval_size": options.eval_size,
         "data_split_config.limit": options.limit,
-        "data_split_config.min_total_records": min(50, options.limit),
+        "data_split_config.min_total_records": options.eval_size + 10,
         "training_config.epochs": options.epochs,
         "evaluation_config.concurrency": options.eval_size,
     }
