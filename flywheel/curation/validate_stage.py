@@ -1,22 +1,17 @@
 """Second step: every extracted record is judged, and the usable ones get their derived columns.
 
-Parts are independent of each other: they are worked on in processes of their own when there is enough to do, and the
-output is the same for any number of them.
+Parts are independent of each other: they are worked on in processes of their own when there is enough to do,
+and the output is the same for any number of them.
 """
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import os
 import shutil
-import signal
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -24,11 +19,11 @@ from flywheel.config import ValidationConfig
 from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE
 from flywheel.curation.validate_part import validate_part
 from flywheel.curation.validation_report import ValidationReport
-from flywheel.errors import DatasetError, RemoteError
+from flywheel.errors import DatasetError
 from flywheel.progress import Progress
+from flywheel.worker_pool import work_off, worker_count
 
 FEW_RECORDS = 5_000  # below this, starting processes takes longer than the work
-LONGEST_WAIT = 900.0  # seconds without any part getting finished; a part takes a second or two
 
 
 def validate(
@@ -54,13 +49,12 @@ def validate(
     out.mkdir(parents=True, exist_ok=True)
     total = sum(pq.read_metadata(part).num_rows for part in parts)
     if workers is None:
-        workers = 1 if total < FEW_RECORDS else len(os.sched_getaffinity(0))
-    workers = min(workers, len(parts))
-    reports = _in_process if workers <= 1 else _in_processes
+        workers = 1 if total < FEW_RECORDS else worker_count(len(parts))
     merged = ValidationReport()
     done = 0
     by_part: dict[int, ValidationReport] = {}
-    for position, report in reports(parts, out, config, workers):
+    jobs = [_Job(part, out, config) for part in parts]
+    for position, report in work_off(_work, jobs, workers):
         by_part[position] = report
         done += report.read
         progress("validate", done, total, "records")
@@ -81,49 +75,16 @@ def _validated_of(out: Path, part: Path) -> Path:
     return out / part.name.replace("extracted", "validated")
 
 
-def _in_process(
-    parts: list[Path], out: Path, config: ValidationConfig, workers: int
-) -> Iterator[tuple[int, ValidationReport]]:
-    for position, part in enumerate(parts):
-        yield position, _work(part, out, config)
+class _Job(NamedTuple):
+    part: Path
+    out: Path
+    config: ValidationConfig
 
 
-def _in_processes(
-    parts: list[Path], out: Path, config: ValidationConfig, workers: int
-) -> Iterator[tuple[int, ValidationReport]]:
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads can lock up
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
-    try:
-        pending: dict[Future[ValidationReport], int] = {
-            pool.submit(_work, part, out, config): position for position, part in enumerate(parts)
-        }
-        while pending:
-            finished, _ = wait(pending, timeout=LONGEST_WAIT, return_when=FIRST_COMPLETED)
-            if not finished:
-                raise RemoteError(
-                    f"validation got nothing done in {LONGEST_WAIT:.0f} s; look at the machine's load"
-                )
-            for future in finished:
-                yield pending.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise RemoteError(
-            "a worker process died while validating, perhaps out of memory; try again"
-        ) from error
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _work(part: Path, out: Path, config: ValidationConfig) -> ValidationReport:
+def _work(job: _Job) -> ValidationReport:
+    out, part = job.out, job.part
     with _collector_paused():
-        return validate_part(part, _validated_of(out, part), _rejected_of(out, part), config)
+        return validate_part(part, _validated_of(out, part), _rejected_of(out, part), job.config)
 
 
 @contextmanager

@@ -14,11 +14,9 @@ come (in two processes when there are many) and then gathered, so memory does no
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from flywheel.datasets.evaluation_rows import encode_line
 from flywheel.datasets.rendering_worker import RenderJob, render
 from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
 from flywheel.progress import Progress
+from flywheel.worker_pool import work_off, worker_count
 
 STAGE = "write datasets"
 FILES = {
@@ -111,8 +110,9 @@ def _write_index(table: pa.Table, path: Path) -> None:
 
 
 def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments: bool) -> list[RenderJob]:
-    by_row = table.select(["row", "record_id", "cluster", "weight", "split"]).sort_by("row")
+    by_row = table.sort_by("row")
     rows = np.asarray(by_row["row"], dtype=np.int64)
+    by_row = by_row.select(["record_id", "cluster", "weight", "split"])
     parts = [(part, rows_inside(rows, part)) for part in parts_of(validated)]
     parts = [(part, wanted) for part, wanted in parts if len(wanted)]
     groups = np.array_split(np.arange(len(parts)), min(len(parts), MOST_JOBS))
@@ -123,6 +123,7 @@ def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments
         jobs.append(
             RenderJob(
                 parts=[part for part, _ in chosen],
+                rows=rows[start : start + count],
                 assigned=by_row.slice(start, count).combine_chunks(),
                 parse_function_arguments=parse_function_arguments,
                 spool=work / f"{number}.jsonl",
@@ -136,17 +137,11 @@ def _render_all(
     jobs: list[RenderJob], total: int, progress: Progress, pool_from: int
 ) -> list[tuple[RenderJob, npt.NDArray[np.int64]]]:
     """Run the jobs; with each goes where its rows end in its file."""
-    progress(STAGE, 0, total)
-    if total < pool_from or len(jobs) < 2:
-        return [(job, render(job)) for job in jobs]
-    done, results = 0, []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
-        for job, ends in zip(jobs, pool.map(render, jobs), strict=True):
-            results.append((job, ends))
-            done += len(ends)
-            progress(STAGE, done, total)
-    return results
+    ends: dict[int, npt.NDArray[np.int64]] = {}
+    for position, of_job in work_off(render, jobs, worker_count(len(jobs)) if total >= pool_from else 1):
+        ends[position] = of_job
+        progress(STAGE, sum(map(len, ends.values())), total)
+    return [(job, ends[position]) for position, job in enumerate(jobs)]
 
 
 class _Spools:
@@ -155,7 +150,7 @@ class _Spools:
     def __init__(self, rendered: list[tuple[RenderJob, npt.NDArray[np.int64]]]) -> None:
         self._files = [os.open(job.spool, os.O_RDONLY) for job, _ in rendered]
         none = np.empty(0, np.int64)
-        self._rows = np.concatenate([none, *(np.asarray(job.assigned["row"]) for job, _ in rendered)])
+        self._rows = np.concatenate([none, *(job.rows for job, _ in rendered)])
         self._ends = np.concatenate([none, *(ends for _, ends in rendered)])
         self._lengths = np.concatenate([none, *(np.diff(ends, prepend=0) for _, ends in rendered)])
         self._file_of = np.repeat(np.arange(len(rendered)), [len(ends) for _, ends in rendered])

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from flywheel.datasets.examples import Message, example_turns
 from flywheel.datasets.similarity import Hashes, shingles
-from flywheel.datasets.validated_rows import take_rows
+from flywheel.datasets.validated_rows import positions, take_rows
 from flywheel.records.answers import NO_TOOL, answer_message
 from flywheel.token_counters import message_tokens
 from flywheel.tokens import TokenCounter
@@ -49,7 +49,7 @@ class ExamplePool:
             counter: Tokens of the candidate.
         """
         train = assignment.filter(pc.equal(assignment["split"], "train"))
-        chosen = train.take(pa.array(_sample(train, seed, most)))
+        chosen = train.take(positions(np.array(_sample(train, seed, most), dtype=np.int64)))
         self._rows = take_rows(validated, np.asarray(chosen["row"], dtype=np.int64), COLUMNS)
         self.ids: list[str] = chosen["record_id"].to_pylist()
         self.clusters: list[str] = chosen["cluster"].to_pylist()

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.training_rows import training_line
-from flywheel.datasets.validated_rows import Part, batches_of, rows_inside
+from flywheel.datasets.validated_rows import Part, Rows, batches_of, rows_inside
 
 COLUMNS = ("request", "response", "choice", "roles")
 
@@ -20,26 +20,27 @@ COLUMNS = ("request", "response", "choice", "roles")
 class RenderJob(NamedTuple):
     """What one process is to render.
 
-    `assigned` has the columns row (ascending), record_id, cluster, weight and split; its rows lie in `parts`.
+    `rows` are ascending row numbers inside `parts`; `assigned` has record_id, cluster, weight and split of
+    each.
     """
 
     parts: list[Part]
+    rows: Rows
     assigned: pa.Table
     parse_function_arguments: bool
     spool: Path
 
 
 def render(job: RenderJob) -> npt.NDArray[np.int64]:
-    """Write the rows to the job's spool, one line each, in the order of `assigned`.
+    """Write the rows to the job's spool, one line each, in the order of `rows`.
 
     Returns:
         The offset in the file at which each line ends, shape (rows,).
     """
-    rows = np.asarray(job.assigned["row"], dtype=np.int64)
     lengths: list[int] = []
     with job.spool.open("wb", buffering=1 << 20) as file:
         for part in job.parts:
-            for chosen, batch in batches_of(part, rows_inside(rows, part), COLUMNS):
+            for chosen, batch in batches_of(part, rows_inside(job.rows, part), COLUMNS):
                 assigned = job.assigned.slice(len(lengths), len(chosen))
                 lines = _lines(assigned, batch, job.parse_function_arguments)
                 file.writelines(lines)
