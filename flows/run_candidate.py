@@ -10,7 +10,7 @@ shut down (always)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from prefect import flow
@@ -72,9 +72,7 @@ async def run_candidate(
 async def _base(
     run_id: str, candidate: CandidateConfig, endpoint: Endpoint, data: CuratedData, config: FlywheelConfig
 ) -> Evaluation:
-    return await evaluate(
-        run_id, candidate, "base-eval", endpoint, data.datasets, "base/eval_data.jsonl", config
-    )
+    return await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, None, config)
 
 
 async def _icl(
@@ -106,7 +104,7 @@ async def _customized(
     return customization, await outcome(evaluated())
 
 
-def _collect(candidate: CandidateConfig, legs: list[Any]) -> CandidateResult:
+def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult:
     base, icl, customized = legs
     evaluations = [_as_evaluation("base-eval", candidate, base)]
     if candidate.icl:
@@ -163,7 +161,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def reraise_stop(results: list[Any]) -> None:
+def reraise_stop(results: Sequence[Any]) -> None:
     """A cancellation or a termination among gathered results stops the flow; it is no result."""
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
