@@ -1,0 +1,58 @@
+"""`flywheel workloads`: what a log holds, before a run over it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks.ports import WorkloadSummary
+
+HELP = "list the workloads and clients of a log, with their records, tools and time span"
+EXAMPLE = "flywheel workloads --logs logs/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the log is."""
+    parser.add_argument(
+        "--logs",
+        required=True,
+        metavar="PATH",
+        help="file or directory of logs: JSONL, also .gz or .zst, and Parquet",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the workloads, largest first; `--json` prints a list of objects."""
+    import msgspec
+
+    from blocks.file_log_store import FileLogStore
+    from flywheel.cli.show import print_table
+    from flywheel.cli.terminal import console, emit_json, progress_bars
+    from flywheel.errors import DataError
+
+    with progress_bars(enabled=not arguments.json) as progress:
+        found = FileLogStore(arguments.logs).workloads(progress)
+    if not found:
+        raise DataError(f"{arguments.logs} holds no readable records; each line has to be one JSON object.")
+    if arguments.json:
+        emit_json([msgspec.to_builtins(summary) for summary in found])
+    else:
+        print_table(console(), f"Workloads in {arguments.logs}", [_row(summary) for summary in found])
+        console().print(
+            f"{sum(summary.records for summary in found):,} records. To study one: "
+            "flywheel run --logs PATH --workload W --client C"
+        )
+    return 0
+
+
+def _row(summary: WorkloadSummary) -> dict[str, Any]:
+    return {
+        "workload": summary.workload_id if summary.workload_id is not None else "(none)",
+        "client": summary.client_id if summary.client_id is not None else "(none)",
+        "records": summary.records,
+        "tools": ", ".join(summary.tools) or "-",
+        "first": summary.first or "-",
+        "last": summary.last or "-",
+        "client's records without workload": f"{summary.share_without_workload_id:.1%}",
+    }
