@@ -1,0 +1,200 @@
+"""Merge records that ask the same, and name the groups of records that depend on each other.
+
+Exact repeats of the canonical request become one record with their number as its weight. Near-duplicates of the
+conversation's own text form a cluster, together with the turns of a conversation; a cluster never straddles the
+split. Within a cluster, near-duplicates under one system prompt and tool list are merged where the settings say so.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from flywheel.config import DedupConfig
+from flywheel.curation import conversations, exact_duplicates
+from flywheel.curation.arrow_columns import column
+from flywheel.curation.clusters import Clusters
+from flywheel.curation.conversations import connect_conversations
+from flywheel.curation.exact_duplicates import ExactGroups, exact_groups
+from flywheel.curation.minhash import signatures
+from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
+from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
+from flywheel.curation.shingles import Bytes
+from flywheel.curation.validated_table import codes, read_batches, read_columns, row_numbers, text_bytes
+from flywheel.progress import Progress
+
+Indices = npt.NDArray[np.int64]
+
+STAGE = "deduplicate"
+COLUMNS = ("answer_class", "context_hash", "roles", *exact_duplicates.COLUMNS, *conversations.COLUMNS)
+
+
+def deduplicate(
+    validated: Path,
+    out: Path,
+    config: DedupConfig,
+    progress: Progress,
+    constants: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write `deduplicated.parquet` and `rejected.jsonl` into `out`; the order of the records does not matter.
+
+    Args:
+        constants: Fields that all records share and the validated table does not hold; they are written into the
+            rejected records.
+    Returns:
+        `exact_duplicates`, `near_duplicates` and `invalid` (an id used twice), which with `kept` add up to the
+        table's rows; `clusters`, `largest_cluster` (records kept in it) and `teacher_noise`.
+    """
+    table = read_columns(validated, COLUMNS)
+    groups = exact_groups(table, config.representative)
+    clusters = Clusters(groups.representative.size)
+    connect_conversations(table, groups.request_of, clusters)
+    with tempfile.TemporaryFile(dir=out) as file:
+        texts = _texts(validated, table, groups, config, file, _part(progress, 0, 40))
+        merged = find_near_duplicates(texts, config, clusters, _part(progress, 40, 90))
+    kept = _kept(table, groups, clusters, merged)
+    pq.write_table(kept, out / DEDUPLICATED_FILE)
+    refused = _write_rejected(validated, out, table, groups, merged, constants)
+    progress(STAGE, 100, 100)
+    _, sizes = np.unique(codes(kept["cluster"]), return_counts=True)
+    return {
+        **refused,
+        "kept": kept.num_rows,
+        "clusters": int(sizes.size),
+        "largest_cluster": int(sizes.max(initial=0)),
+        "teacher_noise": groups.teacher_noise,
+    }
+
+
+def _part(progress: Progress, start: int, end: int) -> Callable[[float], None]:
+    """Tells how far a part of the stage is, as percent of the stage."""
+    return lambda share: progress(STAGE, int(start + (end - start) * share), 100)
+
+
+def _texts(
+    validated: Path,
+    table: pa.Table,
+    groups: ExactGroups,
+    config: DedupConfig,
+    file: BinaryIO,
+    tell: Callable[[float], None],
+) -> Texts:
+    """Signatures of all requests; their texts go to a file, of which memory holds what is looked at."""
+    count = groups.representative.size
+    starts, ends, last = (np.zeros(count, dtype=np.int64) for _ in range(3))
+    table_of_signatures = np.empty((count, config.permutations), dtype=np.uint16)
+    by_row = np.argsort(groups.representative)
+    rows = groups.representative[by_row]
+    written = done = 0
+    for first, batch in read_batches(validated, ["text", "last_message_start"], rows=2_048):
+        end = int(np.searchsorted(rows, first + batch.num_rows))
+        requests = by_row[done:end]
+        chosen = batch.take(row_numbers(rows[done:end] - first))
+        data, offsets = text_bytes(chosen["text"])
+        characters = np.asarray(chosen["last_message_start"].fill_null(0)).astype(np.int64)
+        table_of_signatures[requests] = signatures(data, offsets, config.shingle_size, config.permutations)
+        starts[requests], ends[requests] = offsets[:-1] + written, offsets[1:] + written
+        last[requests] = _byte_places(data, offsets, characters) + written
+        file.write(data.tobytes())
+        written += data.size
+        done = end
+        tell(done / max(count, 1))
+    file.flush()
+    roles = table["roles"].combine_chunks()
+    contexts = codes(table["context_hash"])[groups.representative]
+    one_message = np.asarray(pc.utf8_length(roles).fill_null(0))[groups.representative] <= 1
+    merge_key = contexts * (len(roles) + 1) + codes(table["roles"])[groups.representative] + 1
+    mapped: Bytes = np.memmap(file, dtype=np.uint8, mode="r") if written else np.zeros(0, dtype=np.uint8)
+    return Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures)
+
+
+def _byte_places(data: Bytes, offsets: Indices, characters: Indices) -> Indices:
+    """Where in `data` the given character of each text begins; past its end where the text is shorter."""
+    begins = (data & 0xC0) != 0x80  # a UTF-8 byte that is not a continuation begins a character
+    if begins.all():
+        return np.asarray(np.minimum(offsets[:-1] + characters, offsets[1:]))
+    places = np.flatnonzero(begins)
+    wanted = np.searchsorted(places, offsets[:-1]) + characters
+    found = np.append(places, data.size)[np.minimum(wanted, places.size)]
+    return np.asarray(np.minimum(found, offsets[1:]))
+
+
+def _kept(table: pa.Table, groups: ExactGroups, clusters: Clusters, merged: Merge) -> pa.Table:
+    weight = groups.weight.copy()
+    np.add.at(weight, merged.representative, groups.weight[merged.member])
+    names = _cluster_names(table, groups, clusters)
+    keep = np.ones(weight.size, dtype=bool)
+    keep[merged.member] = False
+    rows = groups.representative[keep]
+    chosen = table.select(["record_id", "timestamp", "answer_class"]).take(row_numbers(rows))
+    columns = {
+        "row": row_numbers(rows),
+        **{name: chosen[name] for name in chosen.column_names},
+        "cluster": names.take(row_numbers(clusters.labels[keep])),
+        "weight": row_numbers(weight[keep]),
+    }
+    return pa.table(columns, schema=DEDUPLICATED).sort_by("record_id").combine_chunks()
+
+
+def _cluster_names(table: pa.Table, groups: ExactGroups, clusters: Clusters) -> pa.Array:
+    """For each label the smallest request hash of its members, in hex: the same whatever else is in the log."""
+    hashes = table["request_hash"].take(row_numbers(groups.representative)).combine_chunks().to_pylist()
+    names = [value.hex() for value in hashes]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    smallest = rank.copy()
+    np.minimum.at(smallest, clusters.labels, rank)
+    return column([names[order[place]] for place in smallest.tolist()], pa.string())
+
+
+def _write_rejected(
+    validated: Path,
+    out: Path,
+    table: pa.Table,
+    groups: ExactGroups,
+    merged: Merge,
+    constants: Mapping[str, str] | None,
+) -> dict[str, int]:
+    """Write what was left out, with the record that stands for it."""
+    every_row = np.arange(groups.request_of.size)
+    kept_by = groups.representative[groups.request_of]  # of refused rows: overwritten below
+    similarity = np.zeros(groups.representative.size, dtype=np.float32)
+    similarity[merged.member] = merged.similarity
+    final = np.arange(groups.representative.size)
+    final[merged.member] = merged.representative
+    near_of = np.where(groups.request_of >= 0, final[groups.request_of], -1)
+    bad_id = groups.request_of < 0
+    exact = ~bad_id & (kept_by != every_row)
+    near = ~bad_id & ~exact & (near_of != groups.request_of)
+    rows = np.flatnonzero(bad_id | exact | near)
+    names = table["record_id"].combine_chunks()
+
+    def explain(index: int) -> tuple[str, str]:
+        row = int(rows[index])
+        if bad_id[row]:
+            return (
+                "duplicate_id",
+                "A newer record has the same id and other content; give each call an id of its own.",
+            )
+        if exact[row]:
+            return "exact_duplicate", f"The same request as record {names[int(kept_by[row])].as_py()}."
+        keeper = names[int(groups.representative[near_of[row]])].as_py()
+        share = similarity[groups.request_of[row]]
+        return "near_duplicate", f"Similar to record {keeper}: Jaccard {share:.3f} of shingles."
+
+    write_rejected(validated, out, rows, explain, constants)
+    return {
+        "invalid": int(bad_id.sum()),
+        "exact_duplicates": int(exact.sum()),
+        "near_duplicates": int(near.sum()),
+    }

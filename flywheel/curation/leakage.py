@@ -1,0 +1,165 @@
+"""Prove that what a model is measured on was not in what it learned from.
+
+The proof does not trust the split: it knows nothing of clusters and shares no code with what made them. Every
+evaluation item is compared with every training and validation row in five ways, each stated in the certificate.
+What overlaps is taken out of training, or fails the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel.config import LeakageConfig
+from flywheel.curation.certificate import Closest, certificate
+from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
+from flywheel.curation.output_directory import CERTIFICATE_FILE
+from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
+from flywheel.curation.validated_table import flags, read_batches, row_numbers
+from flywheel.errors import LeakageError, TooFewRecordsError
+from flywheel.progress import Progress
+
+Indices = npt.NDArray[np.int64]
+
+STAGE = "check leakage"
+
+
+class Leak(NamedTuple):
+    """The strongest overlap of one training or validation row."""
+
+    method: str
+    item: int  # position in the assignment
+    value: float
+
+
+def check_leakage(
+    validated: Path,
+    assignment: Path,
+    out: Path,
+    config: LeakageConfig,
+    progress: Progress,
+    constants: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write `assignment.parquet` without the rows that leak, `rejected.jsonl` with them, and `certificate.json`.
+
+    Returns:
+        The certificate; among it are the counts `train`, `validation`, `evaluation` and `leaks_removed`.
+    Raises:
+        LeakageError: There are leaks and the settings say that they fail the run.
+        TooFewRecordsError: Every training row leaks.
+    """
+    table = pq.read_table(assignment / ASSIGNMENT_FILE).sort_by("record_id").combine_chunks()
+    sides = np.asarray(table["split"].to_pylist(), dtype=object)
+    position = np.full(int(np.asarray(table["row"]).max(initial=-1)) + 1, -1, dtype=np.int64)
+    position[np.asarray(table["row"])] = np.arange(table.num_rows)
+    items = np.flatnonzero(sides == "evaluation")
+    evaluation = EvaluationSide(validated, np.asarray(table["row"])[items], config)
+
+    leaks: dict[int, Leak] = {}
+    rows_by_method = dict.fromkeys(METHODS, 0)
+    closest = Closest(config.worst_pairs)
+    removed = Closest(config.worst_pairs)
+    done = 0
+    for places, batch in _other_rows(validated, position, sides):
+        found = [found for found in evaluation.compare(batch) if found.rows.size]
+        for one in found:
+            hits = one.values >= one.threshold
+            rows_by_method[one.method] += int(np.unique(one.rows[hits]).size)
+            _keep_strongest(leaks, one, places, items, hits)
+        leaking = np.array([place in leaks for place in places.tolist()], dtype=bool)
+        for one in found:
+            for list_of_pairs, chosen in ((removed, leaking[one.rows]), (closest, ~leaking[one.rows])):
+                list_of_pairs.add(
+                    one.method, items[one.items[chosen]], places[one.rows[chosen]], one.values[chosen]
+                )
+        done += places.size
+        progress(STAGE, done, table.num_rows - items.size)
+
+    if leaks and config.on_leak == "fail":
+        raise LeakageError(_refusal(leaks, rows_by_method, table))
+    leaking_places = np.array(sorted(leaks), dtype=np.int64)
+    keep = np.ones(table.num_rows, dtype=bool)
+    keep[leaking_places] = False
+    if not (keep & (sides == "train")).any():
+        raise TooFewRecordsError(
+            f"All {int((sides == 'train').sum())} training rows overlap with the {items.size} evaluation items. Read "
+            "more of the log, set data_split_config.eval_size lower, or raise the thresholds of leakage_config."
+        )
+    pq.write_table(table.filter(flags(keep)).cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
+    _write_leaks(validated, out, table, leaks, constants)
+    document = certificate(
+        validated,
+        table,
+        keep,
+        config,
+        rows_by_method=rows_by_method,
+        closest=closest.pairs(table),
+        removed=removed.pairs(table),
+    )
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    (out / CERTIFICATE_FILE).write_text(text, encoding="utf-8")
+    progress(STAGE, table.num_rows - items.size, table.num_rows - items.size)
+    return document
+
+
+def _other_rows(
+    validated: Path, position: Indices, sides: npt.NDArray[np.object_]
+) -> Iterator[tuple[Indices, pa.RecordBatch]]:
+    """Yield the training and validation rows, with their positions in the assignment."""
+    for first, batch in read_batches(validated, ["text", "roles", "request_hash"], rows=2_048):
+        places = position[first : first + batch.num_rows]
+        wanted = np.flatnonzero(places >= 0)
+        wanted = wanted[sides[places[wanted]] != "evaluation"]
+        if wanted.size:
+            yield places[wanted], batch.take(row_numbers(wanted))
+
+
+def _keep_strongest(
+    leaks: dict[int, Leak], found: Found, places: Indices, items: Indices, hits: npt.NDArray[np.bool_]
+) -> None:
+    """Remember for each leaking row its closest item; of equally close ones the first by id."""
+    rows = (places[found.rows[hits]].tolist(), items[found.items[hits]].tolist(), found.values[hits].tolist())
+    for place, item, value in zip(*rows, strict=True):
+        known = leaks.get(place)
+        nearer = known is None or value > known.value
+        if nearer or (known and value == known.value and found.method == known.method and item < known.item):
+            leaks[place] = Leak(found.method, item, value)
+
+
+def _refusal(leaks: Mapping[int, Leak], rows_by_method: Mapping[str, int], table: pa.Table) -> str:
+    ways = ", ".join(f"{method} {count}" for method, count in rows_by_method.items() if count)
+    place, leak = next(iter(sorted(leaks.items())))
+    pair = f"{table['record_id'][place].as_py()} and evaluation item {table['record_id'][leak.item].as_py()}"
+    return (
+        f"{len(leaks)} training or validation rows overlap with evaluation ({ways}), for example {pair}. Set "
+        "leakage_config.on_leak to 'remove' to leave them out, or raise the thresholds of leakage_config."
+    )
+
+
+def _write_leaks(
+    validated: Path,
+    out: Path,
+    table: pa.Table,
+    leaks: Mapping[int, Leak],
+    constants: Mapping[str, str] | None,
+) -> None:
+    names = table["record_id"]
+    rows = np.asarray(table["row"])
+    places = sorted(leaks, key=lambda place: int(rows[place]))
+
+    def explain(index: int) -> tuple[str, str]:
+        leak = leaks[places[index]]
+        return (
+            "leak",
+            f"Overlaps with evaluation item {names[leak.item].as_py()}: {leak.method} {leak.value:.3f}.",
+        )
+
+    write_rejected(validated, out, rows[np.array(places, dtype=np.int64)], explain, constants)

@@ -1,0 +1,245 @@
+"""Give every cluster one side: train, validation or evaluation.
+
+Whole clusters only, so no near-duplicate and no conversation has a foot on both sides. Within a side clusters are
+drawn in the order of a hash of the seed and the cluster's name: the same seed gives the same split whatever the
+order of the records, and most of it stays when records are added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel.config import DataSplitConfig
+from flywheel.curation.arrow_columns import column
+from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE, DEDUPLICATED_FILE
+from flywheel.curation.subset import complete, nearest_sums, reachable_sums
+from flywheel.errors import TooFewRecordsError
+from flywheel.progress import Progress
+
+SIDES = ("train", "validation", "evaluation")
+
+
+class Cluster(NamedTuple):
+    """A group of records that stay together."""
+
+    name: str
+    size: int
+    classes: Mapping[str, int]  # records of each answer class
+    newest: float  # time of its newest record; minus infinity where none has one
+
+
+def split(deduplicated: Path, out: Path, config: DataSplitConfig, progress: Progress) -> dict[str, Any]:
+    """Write `assignment.parquet` into `out`.
+
+    The evaluation set has exactly `eval_size` records, with each answer class's share kept as far as whole clusters
+    allow; a class of one record goes to training. Validation is drawn in the same way from the rest and is as close
+    to `val_ratio` of it as clusters allow, at least one record where the ratio is above 0 and two clusters are left.
+
+    Returns:
+        `train`, `validation` and `evaluation`: records of each side; `clusters` and `classes`: the same counts of
+        clusters, and of each answer class.
+    Raises:
+        TooFewRecordsError: The records do not allow it; the message has the numbers and the setting to change.
+    """
+    progress("split", 0, 100)
+    table = pq.read_table(deduplicated / DEDUPLICATED_FILE).sort_by("record_id")
+    clusters = _clusters(table)
+    _check_feasible(table, clusters, config)
+    drawn = _drawing_order(clusters, config.random_seed)
+    by_time = config.method == "by_time"
+    order = sorted(drawn, key=lambda cluster: -cluster.newest) if by_time else drawn
+    evaluation = _draw(order, config.eval_size, stratified=not by_time)
+    held_out = {cluster.name for cluster in evaluation}
+    rest = [cluster for cluster in drawn if cluster.name not in held_out]
+    size = _validation_size(rest, config.val_ratio)
+    validation = _draw(rest, size, stratified=True) if size else []
+
+    side_of = dict.fromkeys((cluster.name for cluster in clusters), "train")
+    side_of |= dict.fromkeys((cluster.name for cluster in validation), "validation")
+    side_of |= dict.fromkeys(held_out, "evaluation")
+    sides = [side_of[name] for name in table["cluster"].to_pylist()]
+    pq.write_table(
+        table.append_column("split", column(sides, pa.string())).cast(ASSIGNMENT), out / ASSIGNMENT_FILE
+    )
+    progress("split", 100, 100)
+    return _counts(clusters, side_of)
+
+
+def _clusters(table: pa.Table) -> list[Cluster]:
+    """The table's clusters, in the order of their names."""
+    names = table["cluster"].to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    answer_classes = table["answer_class"].combine_chunks().dictionary_encode()
+    labels, kinds = answer_classes.dictionary.to_pylist(), answer_classes.indices.to_pylist()
+    alone = [{label: 1} for label in labels]  # most clusters are one record: they share what they look like
+    times = [float("-inf") if time is None else time for time in table["timestamp"].to_pylist()]
+    clusters = []
+    for name, members in groupby(order, key=names.__getitem__):
+        first, *others = members
+        if not others:
+            clusters.append(Cluster(name, 1, alone[kinds[first]], times[first]))
+            continue
+        rows = [first, *others]
+        classes = Counter(labels[kinds[row]] for row in rows)
+        clusters.append(Cluster(name, len(rows), classes, max(times[row] for row in rows)))
+    return clusters
+
+
+def _check_feasible(table: pa.Table, clusters: Sequence[Cluster], config: DataSplitConfig) -> None:
+    """Raise TooFewRecordsError unless the evaluation set can be filled exactly and something is left to train on."""
+    rows = table.num_rows
+    usable = sum(table["weight"].to_pylist())
+    found = f"{usable} usable {_records(usable)} read, {rows} left after duplicates were removed"
+    if not rows:
+        raise TooFewRecordsError(
+            "No usable records were read. Check logs.path, workload_id, client_id and the time window, and the "
+            "reasons in the rejected file."
+        )
+    if rows < config.min_total_records:
+        raise TooFewRecordsError(
+            f"{found}; data_split_config.min_total_records asks for {config.min_total_records}. Read more of the "
+            f"log, or set it to at most {rows}."
+        )
+    if len(clusters) == 1:
+        raise TooFewRecordsError(
+            f"{found}, and all of them are near-duplicates or turns of one conversation, so none can be held out "
+            "fairly. Read more of the log, or raise dedup_config.similarity_threshold."
+        )
+    most = rows - 1
+    sums = reachable_sums((cluster.size for cluster in clusters), most)
+    if config.eval_size <= most and sums >> config.eval_size & 1:
+        return
+    below, above = nearest_sums(sums, min(config.eval_size, most), most)
+    if config.eval_size > most:
+        raise TooFewRecordsError(
+            f"{found}; with data_split_config.eval_size {config.eval_size} nothing would be left to train on. Read "
+            f"more of the log, or set it to at most {below}."
+        )
+    sizes = " or ".join(str(size) for size in (below, above) if size is not None)
+    largest = max(cluster.size for cluster in clusters)
+    raise TooFewRecordsError(
+        f"{found} in {len(clusters)} groups that must stay together (the largest has {largest}), and no choice of "
+        f"groups has exactly {config.eval_size} records. Set data_split_config.eval_size to {sizes}."
+    )
+
+
+def _records(count: int) -> str:
+    return "record was" if count == 1 else "records were"
+
+
+def _drawing_order(clusters: Sequence[Cluster], seed: int) -> list[Cluster]:
+    def place(cluster: Cluster) -> bytes:
+        return hashlib.blake2b(f"{seed}:{cluster.name}".encode(), digest_size=16).digest()
+
+    return sorted(clusters, key=place)
+
+
+def _class_counts(clusters: Sequence[Cluster]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for cluster in clusters:
+        for name, count in cluster.classes.items():
+            total[name] += count
+    return total
+
+
+def largest_remainder(counts: Mapping[str, int], total: int) -> dict[str, int]:
+    """Shares of `total` in proportion to counts, as whole numbers that add up to it. None exceeds its count as long
+    as `total` is at most the sum of the counts. Ties go to the first name. Source: the method of Hamilton and Hare.
+    """
+    everything = sum(counts.values())
+    if not everything:
+        return {}
+    quotas = {name: count * total // everything for name, count in counts.items()}
+    left = total - sum(quotas.values())
+    by_remainder = sorted(counts, key=lambda name: (-(counts[name] * total % everything), name))
+    for name in by_remainder[:left]:
+        quotas[name] += 1
+    return quotas
+
+
+def _draw(clusters: Sequence[Cluster], target: int, *, stratified: bool) -> list[Cluster]:
+    """Clusters with `target` records in all, which must be a reachable sum; earlier clusters are preferred.
+
+    Stratified: first those that fit every class's quota, then those that hold a class which is short, then any;
+    those of nothing but classes of one record come last. What is still missing is found by exchanging the last.
+    """
+    counts = _class_counts(clusters)
+    common = {name: count for name, count in counts.items() if count > 1}
+    quotas = largest_remainder(common, min(target, sum(common.values())))
+
+    def fits(cluster: Cluster) -> bool:
+        return all(quotas.get(name, 0) >= count for name, count in cluster.classes.items())
+
+    def helps(cluster: Cluster) -> bool:
+        return any(quotas.get(name, 0) > 0 for name in cluster.classes)
+
+    def is_common(cluster: Cluster) -> bool:
+        return any(name in common for name in cluster.classes)
+
+    rules: list[Callable[[Cluster], bool]] = [fits, helps, is_common] if stratified else []
+    chosen: list[int] = []
+    left = list(range(len(clusters)))
+    need = target
+    for rule in [*rules, _any]:
+        passed_over = []
+        for place, index in enumerate(left):
+            if need == 0:
+                passed_over += left[place:]
+                break
+            cluster = clusters[index]
+            if cluster.size > need or not rule(cluster):
+                passed_over.append(index)
+                continue
+            chosen.append(index)
+            need -= cluster.size
+            for name, count in cluster.classes.items():
+                quotas[name] = quotas.get(name, 0) - count
+        left = passed_over
+    if need:
+        exact = complete(chosen, left, [cluster.size for cluster in clusters], target)
+        if exact is None:
+            raise ValueError(f"no choice of clusters has {target} records")
+        chosen = exact
+    return [clusters[index] for index in chosen]
+
+
+def _any(_: Cluster) -> bool:
+    return True
+
+
+def _validation_size(clusters: Sequence[Cluster], ratio: float) -> int:
+    """Records of validation: nearest to the ratio that whole clusters allow, with one left for training."""
+    rows = sum(cluster.size for cluster in clusters)
+    if not ratio or len(clusters) < 2:
+        return 0
+    target = min(max(int(rows * ratio + 0.5), 1), rows - 1)
+    below, above = nearest_sums(
+        reachable_sums((cluster.size for cluster in clusters), rows - 1), target, rows - 1
+    )
+    candidates = [size for size in (below, above) if size is not None]
+    return min(candidates, key=lambda size: (abs(size - target), size))
+
+
+def _counts(clusters: Sequence[Cluster], side_of: dict[str, str]) -> dict[str, Any]:
+    records: Counter[str] = Counter()
+    groups: Counter[str] = Counter()
+    classes: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    for cluster in clusters:
+        side = side_of[cluster.name]
+        records[side] += cluster.size
+        groups[side] += 1
+        for name, count in cluster.classes.items():
+            classes[side][name] = classes[side].get(name, 0) + count
+    return {
+        **{side: records[side] for side in SIDES},
+        "clusters": {side: groups[side] for side in SIDES},
+        "classes": {side: dict(sorted(classes[side].items())) for side in SIDES},
+    }
