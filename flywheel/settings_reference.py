@@ -20,7 +20,7 @@ def settings_markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `flywheel/config.py` by `python -m flywheel.settings_reference`. On the command line:",
+        "Made from `flywheel/config/` by `python -m flywheel.settings_reference`. On the command line:",
         "`--set path=value`; in a file: `--config FILE.yaml`; in the Prefect UI: the form of the `flywheel` flow, or",
         "its parameter `overrides`.",
         "",

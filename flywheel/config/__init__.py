@@ -1,0 +1,29 @@
+"""All settings of a run, as one tree of frozen models.
+
+`FlywheelConfig` is the parameter of the `run_flywheel` flow, so the run form of the Prefect UI is made from it:
+every field has a description, a unit where it has one, bounds, and a default that works. Nothing here reads a file
+or the environment; `flywheel.overrides` merges YAML files and `key.path=value` settings over a tree.
+
+Secrets never stand here. What needs one names the environment variable or the block that holds it.
+"""
+
+from flywheel.config.base import Settings
+from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
+from flywheel.config.run import ConnectionsConfig, FlywheelConfig
+
+__all__ = [
+    "CandidateConfig",
+    "ConnectionsConfig",
+    "DataSplitConfig",
+    "DedupConfig",
+    "EvaluationConfig",
+    "FlywheelConfig",
+    "IclConfig",
+    "LeakageConfig",
+    "LogsConfig",
+    "LoraConfig",
+    "Settings",
+    "TrainingConfig",
+    "ValidationConfig",
+]

@@ -1,0 +1,134 @@
+"""Settings of the data half: from the log to fair datasets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from flywheel.config.base import Fraction, Settings
+
+
+class LogsConfig(Settings):
+    """Which part of the production log a run reads."""
+
+    path: str = Field(
+        default="",
+        description="File or directory of logs (JSONL, also .gz or .zst, and Parquet), read by the file log store.",
+    )
+    since: datetime | None = Field(
+        default=None, description="Read only records logged at or after this time."
+    )
+    until: datetime | None = Field(default=None, description="Read only records logged before this time.")
+    traffic_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the traffic to read, chosen by a hash of each record, so that it is the same next time.",
+    )
+
+
+class ValidationConfig(Settings):
+    """Which records are good enough to learn from and to be measured against."""
+
+    check_tool_arguments: bool = Field(
+        default=True,
+        description="Check each tool call's arguments against the tool's own JSON Schema and report.",
+    )
+    refuse_schema_violations: bool = Field(
+        default=False, description="Refuse records whose tool arguments break the tool's JSON Schema."
+    )
+    refuse_truncated: bool = Field(
+        default=True,
+        description="Refuse answers that were cut off (finish_reason 'length' or 'content_filter').",
+    )
+    max_record_bytes: int = Field(
+        default=4_000_000,
+        gt=0,
+        description="Longest line of a log that is read, in bytes; longer ones are refused.",
+    )
+
+
+class DedupConfig(Settings):
+    """When two requests count as the same."""
+
+    similarity_threshold: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of two conversations' character shingles from which they are near-duplicates.",
+    )
+    shingle_size: int = Field(
+        default=5,
+        ge=2,
+        le=32,
+        description="Length of a shingle, in bytes. Words miss short edits in short prompts.",
+    )
+    permutations: int = Field(default=128, ge=16, le=1024, description="Length of a MinHash signature.")
+    merge_near_duplicates: bool = Field(
+        default=True,
+        description="Keep one record of each group of near-duplicates that share system prompt and tools. Off: only "
+        "exact repeats are removed; near-duplicates still stay on one side of the split.",
+    )
+    representative: Literal["newest", "oldest"] = Field(
+        default="newest", description="Which record stands for its duplicates."
+    )
+
+
+class DataSplitConfig(Settings):
+    """How many records go where."""
+
+    eval_size: int = Field(default=20, ge=1, description="Records held out for evaluation, exactly.")
+    val_ratio: Fraction = Field(
+        default=0.1,
+        description="Share of the remaining records used for validation while fine-tuning; 0 is allowed.",
+    )
+    min_total_records: int = Field(
+        default=50,
+        ge=1,
+        description="Fewest records, after duplicates are removed, with which a run makes sense.",
+    )
+    random_seed: int = Field(
+        default=0, ge=0, description="Seed of every random choice about data. 0 is a seed."
+    )
+    limit: int | None = Field(
+        default=10_000, ge=1, description="Most records read from the log, newest first; none means no limit."
+    )
+    parse_function_arguments: bool = Field(
+        default=True,
+        description="Write tool-call arguments into datasets as JSON objects; off: as the JSON strings of the API.",
+    )
+    method: Literal["stratified", "by_time"] = Field(
+        default="stratified",
+        description="'stratified' draws the evaluation set with each tool's share kept; 'by_time' takes the newest.",
+    )
+
+
+class LeakageConfig(Settings):
+    """How evaluation items are proven absent from training, by means independent of the split."""
+
+    on_leak: Literal["remove", "fail"] = Field(
+        default="remove", description="Remove leaking rows from training, or fail the run."
+    )
+    ngram_size: int = Field(
+        default=8, ge=3, le=50, description="Length of a word n-gram of the conversation's own text."
+    )
+    ngram_overlap: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Share of an evaluation item's word n-grams found in one training row from which it is a leak.",
+    )
+    similarity_threshold: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of character shingles from which a pair is a leak.",
+    )
+    shingle_size: int = Field(
+        default=4, ge=2, le=32, description="Length of a shingle for this check, in bytes."
+    )
+    worst_pairs: int = Field(
+        default=20, ge=0, le=1000, description="Closest pairs listed in the certificate."
+    )

@@ -1,0 +1,86 @@
+"""The whole tree: one turn of the flywheel."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from flywheel.config.base import Settings
+from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
+
+
+class ConnectionsConfig(Settings):
+    """Which log store, stores and platform a run speaks to.
+
+    A value is the embedded implementation's name or `<block type slug>/<block name>` of a saved Prefect block. The
+    secrets stay in the block.
+    """
+
+    home: str = Field(
+        default="",
+        description="Directory of the embedded stores and of local models. Empty: $FLYWHEEL_HOME, else ~/.flywheel.",
+    )
+    log_store: str = Field(default="files", description="'files' reads logs.path; else a saved block.")
+    dataset_store: str = Field(
+        default="embedded", description="'embedded' is a directory; else a saved block."
+    )
+    run_store: str = Field(
+        default="embedded", description="'embedded' is an SQLite file; else a saved block."
+    )
+    platform: str = Field(
+        default="local", description="'local' trains and serves on this machine; else a saved block."
+    )
+
+
+class FlywheelConfig(Settings):
+    """One turn of the flywheel for one workload of one client."""
+
+    workload_id: str = Field(
+        min_length=1, description="The workload (route, agent node) whose calls are studied."
+    )
+    client_id: str = Field(min_length=1, description="Who produced the traffic.")
+    description: str = Field(default="", description="What this run is for, in your words; stored with it.")
+    logs: LogsConfig = Field(default=LogsConfig(), description="Which part of the log is read.")
+    validation_config: ValidationConfig = Field(
+        default=ValidationConfig(), description="Which records are used."
+    )
+    dedup_config: DedupConfig = Field(default=DedupConfig(), description="When two requests are the same.")
+    data_split_config: DataSplitConfig = Field(
+        default=DataSplitConfig(), description="How many records go where."
+    )
+    leakage_config: LeakageConfig = Field(default=LeakageConfig(), description="Proof that the test is fair.")
+    icl_config: IclConfig = Field(default=IclConfig(), description="In-context examples.")
+    training_config: TrainingConfig = Field(default=TrainingConfig(), description="Fine-tuning.")
+    lora_config: LoraConfig = Field(default=LoraConfig(), description="Shape of the adapters.")
+    evaluation_config: EvaluationConfig = Field(default=EvaluationConfig(), description="Asking and scoring.")
+    connections: ConnectionsConfig = Field(
+        default=ConnectionsConfig(), description="Where logs, datasets, history and models are."
+    )
+    gpu_slots: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Size of the Prefect concurrency limit 'gpu' if a run has to create it; an existing one is kept.",
+    )
+    candidates: list[CandidateConfig] = Field(
+        default=[CandidateConfig(model="demo:smollm2-135m")],
+        min_length=1,
+        max_length=100,
+        description="The models under test.",
+    )
+
+    @model_validator(mode="after")
+    def _candidates_have_their_own_names(self) -> FlywheelConfig:
+        names = [candidate.name for candidate in self.candidates if candidate.name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two candidates are named {twice[0]!r}; give each its own name")
+        return self
+
+    def training_for(self, candidate: CandidateConfig) -> TrainingConfig:
+        """The candidate's own training settings, else the run's."""
+        return candidate.training_config or self.training_config
+
+    def lora_for(self, candidate: CandidateConfig) -> LoraConfig:
+        """The candidate's own adapter settings, else the run's."""
+        return candidate.lora_config or self.lora_config
