@@ -7,27 +7,25 @@ share of its own.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flywheel.datasets.examples import Message, example_turns
+from flywheel.datasets.examples import Message, example_turns, with_own_ids
 from flywheel.datasets.similarity import Hashes, shingles
-from flywheel.datasets.validated_rows import positions, take_rows
+from flywheel.datasets.validated_rows import positions
 from flywheel.records.answers import NO_TOOL, answer_message
-from flywheel.token_counters import message_tokens
-from flywheel.tokens import TokenCounter
 
 MOST_EXAMPLES = 5_000
 """Records in a pool."""
 KEPT_OF_EACH_CLASS = 20
 """Records of an answer class that sampling never removes."""
-COLUMNS = ("record_id", "request", "response", "choice", "text", "answer_class")
+COLUMNS = ("request", "response", "choice", "text")
 
 
 class ExamplePool:
@@ -35,49 +33,45 @@ class ExamplePool:
 
     def __init__(
         self,
-        validated: Path,
-        assignment: pa.Table,
-        seed: int,
+        chosen: pa.Table,
+        logged: pa.Table,
         parse_function_arguments: bool,
-        counter: TokenCounter,
-        most: int = MOST_EXAMPLES,
+        count: Callable[[Message], int],
     ) -> None:
         """
         Args:
-            assignment: Sorted by record_id.
-            seed: Decides the sample of a training set larger than `most`.
-            counter: Tokens of the candidate.
+            chosen: Rows of the assignment, as `choose` gives them.
+            logged: The same rows of the validated table, with `COLUMNS`.
+            count: Tokens of one message for the candidate.
         """
-        train = assignment.filter(pc.equal(assignment["split"], "train"))
-        chosen = train.take(positions(np.array(_sample(train, seed, most), dtype=np.int64)))
-        self._rows = take_rows(validated, np.asarray(chosen["row"], dtype=np.int64), COLUMNS)
-        self.ids: list[str] = chosen["record_id"].to_pylist()
+        self._rows = logged
         self.clusters: list[str] = chosen["cluster"].to_pylist()
         self.classes: list[str] = chosen["answer_class"].to_pylist()
         self.tools = [frozenset() if c == NO_TOOL else frozenset(c.split("+")) for c in self.classes]
-        self.texts: list[str] = self._rows["text"].to_pylist()
+        self.texts: list[str] = logged["text"].to_pylist()
         self._parse = parse_function_arguments
-        self._counter = counter
+        self._count = count
         self._turns: dict[int, list[Message]] = {}
         self._tokens: dict[int, int] = {}
         self._shingles: dict[int, Hashes] = {}
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.texts)
 
     def turns(self, position: int) -> list[Message]:
-        """The example as chat turns; see `flywheel.datasets.examples`."""
+        """The example as chat turns, under the ids of example 0; see `flywheel.datasets.examples`."""
         if position not in self._turns:
             request: dict[str, Any] = msgspec.json.decode(self._rows["request"][position].as_py())
             response: dict[str, Any] = msgspec.json.decode(self._rows["response"][position].as_py())
             answer = answer_message(response, self._rows["choice"][position].as_py()) or {}
-            self._turns[position] = example_turns(request["messages"], answer, self._parse)
+            turns = example_turns(request["messages"], answer, self._parse)
+            self._turns[position] = with_own_ids(turns, 0)
         return self._turns[position]
 
     def tokens(self, position: int) -> int:
-        """What the example adds to a prompt, in either placement."""
+        """What the example adds to a prompt as turns."""
         if position not in self._tokens:
-            self._tokens[position] = sum(message_tokens(turn, self._counter) for turn in self.turns(position))
+            self._tokens[position] = sum(map(self._count, self.turns(position)))
         return self._tokens[position]
 
     def shingles(self, position: int) -> Hashes:
@@ -87,18 +81,21 @@ class ExamplePool:
         return self._shingles[position]
 
 
-def _sample(train: pa.Table, seed: int, most: int) -> list[int]:
-    """Positions of at most `most` rows, ascending: by hash, but for the first of each class."""
+def choose(assignment: pa.Table, seed: int, most: int = MOST_EXAMPLES) -> pa.Table:
+    """The training rows of an assignment, at most `most` of them, in the order of the assignment.
+
+    A larger training set is sampled by a hash of each record and the seed, after the first of each answer
+    class.
+    """
+    train = assignment.filter(pc.equal(assignment["split"], "train"))
     if train.num_rows <= most:
-        return list(range(train.num_rows))
-    keys = [
-        hashlib.blake2b(f"{seed}\0{i}".encode(), digest_size=8).digest()
-        for i in train["record_id"].to_pylist()
-    ]
-    classes = train["answer_class"].to_pylist()
-    seen: dict[str, int] = {}
-    ranked = []
-    for position in sorted(range(len(keys)), key=keys.__getitem__):
-        seen[classes[position]] = rank = seen.get(classes[position], 0) + 1
-        ranked.append((rank > KEPT_OF_EACH_CLASS, keys[position], position))
-    return sorted(position for _, _, position in sorted(ranked)[:most])
+        return train
+    start = crc32(str(seed).encode())
+    drawn = np.array([crc32(i.encode(), start) for i in train["record_id"].to_pylist()], dtype=np.uint64)
+    drawn = (drawn * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)  # ids in sequence have sums in sequence
+    classes = np.asarray(pc.rank(train["answer_class"].combine_chunks(), tiebreaker="dense"), dtype=np.int64)
+    order = np.lexsort((drawn, classes))
+    starts = np.searchsorted(classes[order], classes[order])
+    beyond = np.empty(len(order), bool)
+    beyond[order] = np.arange(len(order)) - starts >= KEPT_OF_EACH_CLASS
+    return train.take(positions(np.sort(np.lexsort((drawn, beyond))[:most])))

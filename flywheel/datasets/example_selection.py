@@ -65,12 +65,22 @@ def _closest_and_cover(item: Item, closeness: Floats, pool: ExamplePool, config:
     When no tool is left to show, the next closest fill the places: the number of examples is exact if the
     pool and the budget allow it.
     """
-    by_closeness = np.argsort(-closeness, kind="stable").tolist()
+    by_closeness = _order(closeness)
     choice = _Choice(item, pool, config)
     choice.take(by_closeness, relevant_quota(config.max_examples, config.relevance_ratio))
     choice.take(by_closeness, config.max_examples, lambda position: _shows_more(position, choice, pool))
     choice.take(by_closeness, config.max_examples)
     return sorted(choice.taken, key=lambda position: (closeness[position], -position))
+
+
+def _order(closeness: Floats) -> list[int]:
+    """Positions from the closest on, equal ones in their order; sorting whole keys gives the same on every
+    machine.
+    """
+    rank = (closeness.astype(np.float64) * 2**30).astype(np.int64)
+    keys = np.sort((-rank << 32) + np.arange(len(closeness)))
+    order: list[int] = (keys & (2**32 - 1)).tolist()
+    return order
 
 
 def _shows_more(position: int, choice: _Choice, pool: ExamplePool) -> bool:

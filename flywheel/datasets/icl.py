@@ -9,23 +9,25 @@ An item without its examples would be the base item under another name, so it is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig, IclConfig
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
-from flywheel.datasets.example_pool import ExamplePool
+from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
 from flywheel.datasets.example_selection import Item, select
-from flywheel.datasets.examples import TEXT_HEADING, Message, append_text, example_text, insert_turns
-from flywheel.datasets.validated_rows import read_assignment, take_rows
+from flywheel.datasets.examples import Message, append_text, example_text, insert_turns
+from flywheel.datasets.validated_rows import Rows, read_assignment, take_rows
 from flywheel.errors import DataError
 from flywheel.progress import Progress
-from flywheel.token_counters import chat_tokens, message_tokens
+from flywheel.records.messages import SYSTEM_ROLES
+from flywheel.token_counters import TOKENS_PER_CHAT, message_tokens, tools_tokens
 from flywheel.tokens import TokenCounter
 
 STAGE = "in-context examples"
@@ -33,6 +35,7 @@ EVAL_FILE = "eval_data.jsonl"
 NOT_RUN_FILE = "not_run.jsonl"
 TOO_LONG = "item_too_long"
 TOO_FEW = "too_few_examples"
+MOST_REMEMBERED = 1_000  # prices of system messages and tool lists
 
 
 def build_icl(
@@ -63,11 +66,15 @@ def build_icl(
     """
     context = min(context_length, config.max_context_length)
     table = read_assignment(assignment)
-    pool = ExamplePool(validated, table, split.random_seed, split.parse_function_arguments, counter)
     held_out = table.filter(pc.equal(table["split"], "evaluation"))
-    logged = take_rows(
-        validated, np.asarray(held_out["row"], dtype=np.int64), ("request", "response", "text")
+    chosen = choose(table, split.random_seed)
+    # Both at once: finding rows means reading through the whole table.
+    logged = take_rows(validated, np.concatenate([_row_numbers(held_out), _row_numbers(chosen)]), COLUMNS)
+    prices = _Prices(counter)
+    pool = ExamplePool(
+        chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message
     )
+    calls = logged.slice(0, held_out.num_rows)
     rows = [
         evaluation_row(
             assigned["record_id"],
@@ -77,25 +84,25 @@ def build_icl(
             assigned["weight"],
             split.parse_function_arguments,
         )
-        for assigned, call in zip(held_out.to_pylist(), logged.to_pylist(), strict=True)
+        for assigned, call in zip(held_out.to_pylist(), calls.to_pylist(), strict=True)
     ]
-    texts = logged["text"].to_pylist()
-    items = [_item(row, text, context, config, counter) for row, text in zip(rows, texts, strict=True)]
+    texts = calls["text"].to_pylist()
+    items = [_item(row, text, context, config, prices) for row, text in zip(rows, texts, strict=True)]
 
     out.mkdir(parents=True, exist_ok=True)
     tally = _Tally()
     with (out / EVAL_FILE).open("wb") as kept, (out / NOT_RUN_FILE).open("wb") as not_run:
-        for done, (row, item, chosen) in enumerate(
+        for done, (row, item, examples) in enumerate(
             zip(rows, items, select(items, pool, config, split.random_seed), strict=True)
         ):
             progress(STAGE, done, len(rows))
-            request, used = _compose(row["request"], chosen, pool, config, counter, item.budget)
+            request, used, added = _compose(row["request"], examples, pool, config, prices, item.budget)
             if used < config.min_examples:
                 not_run.write(encode_line(_refusal(item, used, config, context)))
                 tally.reasons[TOO_LONG if item.budget <= 0 else TOO_FEW] += 1
                 continue
             kept.write(encode_line({**row, "request": request}))
-            tally.add(used, _growth(row["request"], request, counter))
+            tally.add(used, added)
     progress(STAGE, len(rows), len(rows))
     if not tally.examples:
         raise DataError(_nothing_to_run(len(rows), tally.reasons, config, context))
@@ -138,14 +145,43 @@ class _Tally:
         }
 
 
-def _item(row: Mapping[str, Any], text: str, context: int, config: IclConfig, counter: TokenCounter) -> Item:
+class _Prices:
+    """What messages and tools cost the candidate, in tokens; a long text that comes again is not counted
+    again.
+    """
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self._counter = counter
+        self._known: dict[bytes, int] = {}
+
+    def of_message(self, message: Message) -> int:
+        if message.get("role") not in SYSTEM_ROLES:
+            return message_tokens(message, self._counter)
+        return self._remembered(message, lambda: message_tokens(message, self._counter))
+
+    def of_request(self, request: Mapping[str, Any]) -> int:
+        tools = request.get("tools") or request.get("functions")
+        of_tools = self._remembered(tools, lambda: tools_tokens(tools, self._counter))
+        return TOKENS_PER_CHAT + of_tools + sum(map(self.of_message, request["messages"]))
+
+    def _remembered(self, value: Any, count: Callable[[], int]) -> int:
+        key = msgspec.json.encode(value)
+        if key not in self._known:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[key] = count()
+        return self._known[key]
+
+
+def _row_numbers(table: pa.Table) -> Rows:
+    return np.asarray(table["row"], dtype=np.int64)
+
+
+def _item(row: Mapping[str, Any], text: str, context: int, config: IclConfig, prices: _Prices) -> Item:
     request = row["request"]
     asked = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
     for_answer = max([config.reserved_tokens, *(n for n in asked if isinstance(n, int))])
-    tools = request.get("tools") or request.get("functions")
-    budget = context - for_answer - chat_tokens(request["messages"], tools, counter)
-    if config.placement == "system_text":
-        budget -= message_tokens({"content": TEXT_HEADING}, counter)
+    budget = context - for_answer - prices.of_request(request)
     return Item(row["id"], row["cluster"], text, _offered(request), budget)
 
 
@@ -162,28 +198,29 @@ def _compose(
     chosen: list[int],
     pool: ExamplePool,
     config: IclConfig,
-    counter: TokenCounter,
+    prices: _Prices,
     budget: int,
-) -> tuple[dict[str, Any], int]:
-    """The request with its examples, and how many there are: the last ones first go in, while the budget
-    holds.
+) -> tuple[dict[str, Any], int, int]:
+    """The request with its examples, how many there are, and the tokens that they add.
+
+    Selection counts examples as turns, which is what they cost there. As text they may cost more, so those
+    chosen last in closeness, which stand first, are left out until the rest fits.
     """
     messages: list[Message] = request["messages"]
     while chosen:
         turns = [pool.turns(position) for position in chosen]
         if config.placement == "turns":
             longer = insert_turns(messages, turns)
+            added = sum(map(pool.tokens, chosen))
         else:
             longer = append_text(messages, [example_text(example) for example in turns])
-        # Selection counts an example by itself; joined, and as text, it may cost a little more.
-        if chat_tokens(longer, None, counter) - chat_tokens(messages, None, counter) <= budget:
-            return {**request, "messages": longer}, len(chosen)
+            added = prices.of_message(longer[0])
+            if len(longer) == len(messages):
+                added -= prices.of_message(messages[0])
+        if added <= budget:
+            return {**request, "messages": longer}, len(chosen), added
         chosen = chosen[1:]
-    return dict(request), 0
-
-
-def _growth(before: Mapping[str, Any], after: Mapping[str, Any], counter: TokenCounter) -> int:
-    return chat_tokens(after["messages"], None, counter) - chat_tokens(before["messages"], None, counter)
+    return dict(request), 0, 0
 
 
 def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str, Any]:

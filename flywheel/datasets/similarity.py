@@ -17,6 +17,7 @@ NGRAM_BYTES = 5
 BUCKETS = 1 << 18
 LONGEST_TEXT = 8_000  # bytes of a text that are looked at, from its end: where the question stands
 SHINGLE_BYTES = 5
+BLOCK = 512  # texts hashed at once
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Hashes = npt.NDArray[np.uint64]
@@ -27,27 +28,25 @@ class LexicalIndex:
     """Cosine similarity of queries to a fixed list of texts. Memory grows with the texts' length."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        from scipy import sparse
-
         counts = _count_matrix(texts)
         present = np.bincount(counts.indices, minlength=BUCKETS)
         self._idf = (np.log((1 + len(texts)) / (1 + present)) + 1).astype(np.float32)
-        self._texts = sparse.csr_array(self._weighted(counts))
+        self._by_gram = self._weighted(counts).T.tocsr()
 
     def similarities(self, queries: Sequence[str]) -> Floats:
-        """Cosine in [0, 1] of each query to each text, shape (queries, texts). An empty text is close to
+        """Cosine in [0, 1] of each query to each text, shape (queries, texts); an empty text is close to
         none.
         """
         weighted = self._weighted(_count_matrix(queries))
-        return np.asarray((weighted @ self._texts.T).todense(), dtype=np.float32)
+        return np.asarray((weighted @ self._by_gram).todense(), dtype=np.float32)
 
     def _weighted(self, counts: Any) -> Any:
         # log(1 + count) damps repeated n-grams; unit length makes the product the cosine
         weighted = counts.copy()
         weighted.data = np.log1p(weighted.data) * self._idf[weighted.indices]
-        lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-        lengths[lengths == 0] = 1
-        weighted.data /= np.repeat(lengths, np.diff(weighted.indptr)).astype(np.float32)
+        row_of = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        lengths = np.sqrt(np.bincount(row_of, weights=weighted.data**2, minlength=counts.shape[0]))
+        weighted.data = (weighted.data / lengths[row_of]).astype(np.float32)
         return weighted
 
 
@@ -72,14 +71,19 @@ def _normalised(text: str) -> bytes:
 
 
 def _windows(data: bytes, size: int) -> Hashes:
+    """Hashes of all windows of `size` bytes, of the whole where it is shorter."""
     if not data:
         return np.empty(0, np.uint64)
-    size = min(size, len(data))
-    letters = np.frombuffer(data, np.uint8).astype(np.uint64)
+    return _hash_windows(np.frombuffer(data, np.uint8), min(size, len(data)))
+
+
+def _hash_windows(letters: npt.NDArray[np.uint8], size: int) -> Hashes:
+    letters = letters.astype(np.uint64)
     length = len(letters) - size + 1
     hashes = np.full(length, size, np.uint64)
     for offset in range(size):  # a polynomial hash, all windows at once; overflow wraps, as it should
-        hashes = (hashes + letters[offset : offset + length]) * _MULTIPLIER
+        hashes += letters[offset : offset + length]
+        hashes *= _MULTIPLIER
         hashes ^= hashes >> np.uint64(29)
     return hashes
 
@@ -88,13 +92,23 @@ def _count_matrix(texts: Sequence[str]) -> Any:
     """Counts of hashed n-grams, a sparse array of shape (texts, BUCKETS)."""
     from scipy import sparse
 
-    indices, data, lengths = [], [], []
-    for text in texts:
-        grams = _windows(_normalised(text)[-LONGEST_TEXT:], NGRAM_BYTES)
-        columns, counts = np.unique(grams % np.uint64(BUCKETS), return_counts=True)
-        indices.append(columns.astype(np.int32))
-        data.append(counts.astype(np.float32))
-        lengths.append(len(columns))
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    joined = (np.concatenate(data), np.concatenate(indices), indptr) if texts else ([], [], indptr)
-    return sparse.csr_array(joined, shape=(len(texts), BUCKETS), dtype=np.float32)
+    blocks = [_count_block(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
+    return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, BUCKETS), dtype=np.float32)
+
+
+def _count_block(texts: Sequence[str]) -> Any:
+    """The same for some texts at once: their bytes are hashed as one, and windows across two texts left out."""
+    from scipy import sparse
+
+    data = [_normalised(text)[-LONGEST_TEXT:] for text in texts]
+    data = [text.ljust(NGRAM_BYTES, b"\0") if text else b"" for text in data]
+    letters = np.frombuffer(b"".join(data) + bytes(NGRAM_BYTES), np.uint8)
+    windows = np.array([max(0, len(text) - NGRAM_BYTES + 1) for text in data])
+    sizes = np.array([len(text) for text in data])
+    of_text = np.repeat(np.arange(len(texts)), windows)
+    inside = np.arange(len(of_text)) - np.repeat(np.cumsum(windows) - windows, windows)
+    hashes = _hash_windows(letters, NGRAM_BYTES)[np.repeat(np.cumsum(sizes) - sizes, windows) + inside]
+    cells = of_text * BUCKETS + (hashes % np.uint64(BUCKETS)).astype(np.int64)
+    cells, counts = np.unique(cells, return_counts=True)
+    indptr = np.searchsorted(cells, np.arange(len(texts) + 1) * BUCKETS)
+    return sparse.csr_array((counts.astype(np.float32), cells % BUCKETS, indptr), shape=(len(texts), BUCKETS))

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel.records.arguments import with_arguments_as_objects, with_arguments_as_strings
+from flywheel.records.arguments import arguments_as_object, arguments_as_string
 from flywheel.records.messages import ToolCall, tool_calls
 
 _ENCODER = msgspec.json.Encoder()
@@ -26,17 +26,16 @@ class _Request(msgspec.Struct):
     functions: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Response(msgspec.Struct):
-    choices: list[msgspec.Raw]
-
-
 class _Choice(msgspec.Struct):
     message: dict[str, Any]
 
 
+class _Response(msgspec.Struct):
+    choices: list[_Choice]
+
+
 _REQUEST = msgspec.json.Decoder(_Request)
 _RESPONSE = msgspec.json.Decoder(_Response)
-_CHOICE = msgspec.json.Decoder(_Choice)
 _LIST = msgspec.json.Decoder(list[dict[str, Any]] | None)
 
 
@@ -52,7 +51,7 @@ def training_line(
         parse_function_arguments: Arguments as JSON objects, else as the JSON strings of the API.
     """
     logged = _REQUEST.decode(request)
-    answer = _CHOICE.decode(_RESPONSE.decode(response).choices[choice]).message
+    answer = _answer(response, choice)
     history = bytes(logged.messages)
     if "a" in roles or b"\n" in history:
         # Only answers hold arguments, so without one the history is copied as it stands: decoding it costs
@@ -62,6 +61,14 @@ def training_line(
     head = history.rstrip()[:-1].rstrip()
     comma = b"" if head == b"[" else b","
     return b'{"messages":' + head + comma + last + b'],"tools":' + _tools(logged) + b"}\n"
+
+
+def _answer(response: bytes, choice: int) -> dict[str, Any]:
+    try:
+        return _RESPONSE.decode(response).choices[choice].message
+    except msgspec.ValidationError:  # a choice that is not the answer may be anything
+        message: dict[str, Any] = msgspec.json.decode(response)["choices"][choice]["message"]
+        return message
 
 
 def trainer_answer(message: Mapping[str, Any], parse_function_arguments: bool) -> dict[str, Any]:
@@ -111,17 +118,19 @@ def trainer_messages(
 def _assistant(
     row: dict[str, Any], message: Mapping[str, Any], parse_function_arguments: bool, position: int
 ) -> dict[str, Any]:
-    row["content"] = "" if row["content"] is None else row["content"]
-    calls = [_call(call, f"call_{position}") for call in tool_calls(message)]
-    if not calls:
-        return row
-    convert = with_arguments_as_objects if parse_function_arguments else with_arguments_as_strings
-    return convert({**row, "tool_calls": calls})
+    if row["content"] is None:
+        row["content"] = ""
+    if message.get("tool_calls") or message.get("function_call"):
+        calls = [_call(call, position, parse_function_arguments) for call in tool_calls(message)]
+        if calls:
+            row["tool_calls"] = calls
+    return row
 
 
-def _call(call: ToolCall, fallback_id: str) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id or fallback_id, "type": "function", "function": function}
+def _call(call: ToolCall, position: int, parse_function_arguments: bool) -> dict[str, Any]:
+    convert = arguments_as_object if parse_function_arguments else arguments_as_string
+    function = {"name": call.name, "arguments": convert(call.arguments)}
+    return {"id": call.id or f"call_{position}", "type": "function", "function": function}
 
 
 def _tools(request: _Request) -> bytes:

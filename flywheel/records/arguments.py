@@ -54,7 +54,7 @@ def with_arguments_as_objects(payload: Payload) -> dict[str, Any]:
 
     Arguments that are not a JSON object stay as they are; `parse_arguments` says what is wrong with them.
     """
-    return _converted(payload, _as_object)
+    return _converted(payload, arguments_as_object)
 
 
 def with_arguments_as_strings(payload: Payload) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def with_arguments_as_strings(payload: Payload) -> dict[str, Any]:
     return _converted(payload, arguments_as_string)
 
 
-def _as_object(arguments: Any) -> Any:
+def arguments_as_object(arguments: Any) -> Any:
+    """The arguments of one call as an object; what is not a JSON object stays as it is."""
     try:
         return parse_arguments(arguments)
     except DataError:
