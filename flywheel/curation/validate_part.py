@@ -127,7 +127,7 @@ class _Batch:
                 record[field.name] = _as_json(value) if field.name in _PAYLOADS else value
         extra = self._value("extra", row)
         if extra is not None:
-            record |= msgspec.json.decode(extra)
+            record |= msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
         self._refused.write(
             drop.reason, drop.detail, self._value("file", row), self._value("line", row), record
         )

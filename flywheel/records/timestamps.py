@@ -21,7 +21,7 @@ from flywheel.errors import DataError
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _UNITS = ((1e11, 1), (1e14, 1_000), (1e17, 1_000_000), (1e20, 1_000_000_000))
-_SHORTEST_NUMBER = 9  # digits; fewer are a date such as 20240131
+_DIGITS_OF_A_DATE = 8  # 20240131
 
 
 def to_seconds(value: Any) -> float:
@@ -64,11 +64,11 @@ def _from_number(value: float) -> float:
 
 def _from_text(value: str) -> float:
     text = value.strip()
-    if sum(map(str.isdigit, text)) >= _SHORTEST_NUMBER:
-        try:
+    try:
+        if not (text.isdigit() and len(text) == _DIGITS_OF_A_DATE):
             return _from_number(float(text))
-        except ValueError:
-            pass
+    except ValueError:
+        pass
     try:
         return _from_datetime(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
