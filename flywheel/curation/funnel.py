@@ -8,6 +8,9 @@ from typing import Any
 from flywheel.curation.schema import FUNNEL
 from flywheel.errors import FlywheelError
 
+READING = FUNNEL[:4]
+"""The keys that only the first step counts; validation reads what it was handed."""
+
 READ_AS = FUNNEL[4:]
 """The keys that share out what was read."""
 
@@ -15,16 +18,16 @@ READ_AS = FUNNEL[4:]
 def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
     """The funnel from the counts of the steps, in the order in which they ran.
 
-    `invalid` is counted by two steps (unreadable lines, unusable records) and summed; of any other key the
-    last count holds: the leakage check counts the splits again.
+    `invalid` is counted by two steps (unreadable lines, unusable records) and summed. What was read is counted by
+    the first; of any other key the last count holds: the leakage check counts the splits again.
 
     Raises:
         FlywheelError: Calls are unaccounted for; the message has the counts.
     """
     funnel = dict.fromkeys(FUNNEL, 0)
-    for step in steps:
+    for position, step in enumerate(steps):
         for name in FUNNEL:
-            if name in step:
+            if name in step and (position == 0 or name not in READING):
                 funnel[name] = int(step[name]) + (funnel[name] if name == "invalid" else 0)
     check("lines", funnel["lines"], {name: funnel[name] for name in ("out_of_scope", "over_limit", "read")})
     check("records read", funnel["read"], {name: funnel[name] for name in READ_AS})

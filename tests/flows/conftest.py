@@ -39,7 +39,7 @@ def oracle(sample_log: Path) -> dict[str, dict[str, object]]:
                 arguments = call["function"]["arguments"]
                 if not isinstance(arguments, str):
                     call["function"]["arguments"] = json.dumps(arguments)
-        except (KeyError, IndexError, TypeError):
+        except (AttributeError, KeyError, IndexError, TypeError):  # the sample holds every kind of bad record
             continue
         if isinstance(question, list):
             question = "".join(part.get("text", "") for part in question)
