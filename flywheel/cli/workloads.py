@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from flywheel.cli.terminal import console, emit_json, plain, progress_bars
+
 if TYPE_CHECKING:
     from blocks.ports import WorkloadSummary
 
@@ -28,7 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from blocks.file_log_store import FileLogStore
     from flywheel.cli.show import print_table
-    from flywheel.cli.terminal import console, emit_json, progress_bars
     from flywheel.errors import DataError
 
     with progress_bars(enabled=not arguments.json) as progress:
@@ -39,10 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         emit_json([msgspec.to_builtins(summary) for summary in found])
     else:
         print_table(console(), f"Workloads in {arguments.logs}", [_row(summary) for summary in found])
-        console().print(
-            f"{sum(summary.records for summary in found):,} records. To study one: "
-            "flywheel run --logs PATH --workload W --client C"
-        )
+        for note in [*_notes(found), "Study one with: flywheel run --logs PATH --workload W --client C"]:
+            console().print(note)
     return 0
 
 
@@ -52,7 +51,18 @@ def _row(summary: WorkloadSummary) -> dict[str, Any]:
         "client": summary.client_id if summary.client_id is not None else "(none)",
         "records": summary.records,
         "tools": ", ".join(summary.tools) or "-",
-        "first": summary.first or "-",
-        "last": summary.last or "-",
-        "client's records without workload": f"{summary.share_without_workload_id:.1%}",
+        "from": (summary.first or "-")[:10],
+        "to": (summary.last or "-")[:10],
     }
+
+
+def _notes(found: list[WorkloadSummary]) -> list[str]:
+    """What share of each client's records cannot be used, as they name no workload."""
+    shares = {summary.client_id: summary.share_without_workload_id for summary in found}
+    return [
+        plain(
+            f"{share:.1%} of the records of client {client or '(none)'} have no workload id and cannot be used."
+        )
+        for client, share in shares.items()
+        if share
+    ]

@@ -1,0 +1,71 @@
+"""`flywheel workloads`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flywheel.cli.main import main
+
+
+def log_of(tmp_path: Path, *workloads: str | None) -> str:
+    path = tmp_path / "log.jsonl"
+    lines = [
+        {"timestamp": 1_750_000_000 + i, "workload_id": w, "client_id": "acme", "request": {}, "response": {}}
+        for i, w in enumerate(workloads)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_json_is_one_document_of_the_workloads_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["workloads", "--logs", log_of(tmp_path, "a", "a", None, "b"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(w["workload_id"], w["client_id"], w["records"]) for w in document] == [
+        ("a", "acme", 2),
+        (None, "acme", 1),
+        ("b", "acme", 1),
+    ]
+    assert document[0] == {
+        "workload_id": "a",
+        "client_id": "acme",
+        "records": 2,
+        "tools": [],
+        "first": "2025-06-15T15:06:40Z",
+        "last": "2025-06-15T15:06:41Z",
+        "share_without_workload_id": 0.25,
+    }
+
+
+def test_people_get_a_table_in_which_no_name_can_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["workloads", "--logs", log_of(tmp_path, "[red]a[/red]", "\x1b[31mb", "../../etc/passwd")]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[red]a[/red]" in shown
+    assert "\\x1b[31mb" in shown
+
+
+def test_the_share_without_a_workload_is_said_for_each_client(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["workloads", "--logs", log_of(tmp_path, "a", None, None, "b")]) == 0
+    assert "50.0% of the records of client acme" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, "", "no json\n"])
+def test_a_log_without_records_is_one_sentence_and_exit_code_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    path = tmp_path / "log.jsonl"
+    if content is not None:
+        path.write_text(content)
+    assert main(["workloads", "--logs", str(path)]) == 3
+    assert "Traceback" not in capsys.readouterr().err
