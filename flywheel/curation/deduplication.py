@@ -24,7 +24,7 @@ from flywheel.curation.arrow_columns import column
 from flywheel.curation.clusters import Clusters
 from flywheel.curation.conversations import connect_conversations
 from flywheel.curation.exact_duplicates import ExactGroups, exact_groups
-from flywheel.curation.minhash import signatures
+from flywheel.curation.minhash import band_keys, choose_bands, signatures
 from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
@@ -94,6 +94,8 @@ def _texts(
     table_of_signatures = np.empty((count, config.permutations), dtype=np.uint16)
     by_row = np.argsort(groups.representative)
     rows = groups.representative[by_row]
+    bands, rows_of_band = choose_bands(config.similarity_threshold, config.permutations)
+    keys = np.empty((bands, count), dtype=np.uint32)
     written = done = 0
     for first, batch in read_batches(validated, ["text", "last_message_start"], rows=2_048):
         end = int(np.searchsorted(rows, first + batch.num_rows))
@@ -101,7 +103,9 @@ def _texts(
         chosen = batch.take(row_numbers(rows[done:end] - first))
         data, offsets = text_bytes(chosen["text"])
         characters = np.asarray(chosen["last_message_start"].fill_null(0)).astype(np.int64)
-        table_of_signatures[requests] = signatures(data, offsets, config.shingle_size, config.permutations)
+        signed = signatures(data, offsets, config.shingle_size, config.permutations)
+        table_of_signatures[requests] = signed
+        keys[:, requests] = band_keys(signed, bands, rows_of_band)
         starts[requests], ends[requests] = offsets[:-1] + written, offsets[1:] + written
         last[requests] = _byte_places(data, offsets, characters) + written
         file.write(data.tobytes())
@@ -114,7 +118,7 @@ def _texts(
     one_message = np.asarray(pc.utf8_length(roles).fill_null(0))[groups.representative] <= 1
     merge_key = contexts * (len(roles) + 1) + codes(table["roles"])[groups.representative] + 1
     mapped: Bytes = np.memmap(file, dtype=np.uint8, mode="r") if written else np.zeros(0, dtype=np.uint8)
-    return Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures)
+    return Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures, keys)
 
 
 def _byte_places(data: Bytes, offsets: Indices, characters: Indices) -> Indices:

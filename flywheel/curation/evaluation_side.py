@@ -131,11 +131,12 @@ class _Answers:
         hashes, owners = stretches.windows(SHORTEST_ANSWER)
         held = np.isin(hashes, self._lookup.keys)
         places, items = self._lookup.find(hashes[held])
-        pairs = np.unique(np.stack([owners[held][places], items]), axis=1).T
-        pairs = pairs[np.isin(pairs[:, 0], history)]
-        kept = [self._stands_in(texts.text(int(row)), int(item)) for row, item in pairs]
-        chosen = pairs[np.array(kept, dtype=bool)]
-        return chosen[:, 0], chosen[:, 1]
+        pairs = sorted(set(zip(owners[held][places].tolist(), items.tolist(), strict=True)))
+        turns = set(history.tolist())
+        leaks = [
+            (row, item) for row, item in pairs if row in turns and self._stands_in(texts.text(row), item)
+        ]
+        return np.array([row for row, _ in leaks], np.int64), np.array([item for _, item in leaks], np.int64)
 
     def _stands_in(self, text: bytes, item: int) -> bool:
         question, answer = self._pairs[item]

@@ -41,7 +41,7 @@ def exact_groups(table: pa.Table, representative: Literal["newest", "oldest"]) -
         table: The columns `COLUMNS` of the validated table.
     """
     requests, answers = hash_words(table["request_hash"]), hash_words(table["answer_hash"])
-    times = np.asarray(table["timestamp"].combine_chunks().cast(pa.float64()).to_numpy(zero_copy_only=False))
+    times = np.asarray(pc.fill_null(table["timestamp"].combine_chunks(), float("nan")))
     newest_first = np.where(np.isnan(times), np.inf, -times)
     preferred = np.where(np.isnan(times), np.inf, times) if representative == "oldest" else newest_first
     ids = np.asarray(pc.rank(table["record_id"].combine_chunks(), tiebreaker="dense")).astype(np.int64)

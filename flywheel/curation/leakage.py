@@ -8,7 +8,9 @@ What overlaps is taken out of training, or fails the run.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ from flywheel.progress import Progress
 Indices = npt.NDArray[np.int64]
 
 STAGE = "check leakage"
+THREADS = 2
 
 
 class Leak(NamedTuple):
@@ -68,11 +71,10 @@ def check_leakage(
     closest = Closest(config.worst_pairs)
     removed = Closest(config.worst_pairs)
     done = 0
-    for places, batch in _other_rows(validated, position, sides):
-        found = [found for found in evaluation.compare(batch) if found.rows.size]
+    for places, found in _compared(evaluation, _other_rows(validated, position, sides)):
         for one in found:
             hits = one.values >= one.threshold
-            rows_by_method[one.method] += int(np.unique(one.rows[hits]).size)
+            rows_by_method[one.method] += len(set(one.rows[hits].tolist()))
             _keep_strongest(leaks, one, places, items, hits)
         leaking = np.array([place in leaks for place in places.tolist()], dtype=bool)
         for one in found:
@@ -108,6 +110,24 @@ def check_leakage(
     (out / CERTIFICATE_FILE).write_text(text, encoding="utf-8")
     progress(STAGE, table.num_rows - items.size, table.num_rows - items.size)
     return document
+
+
+def _compared(
+    evaluation: EvaluationSide, batches: Iterator[tuple[Indices, pa.RecordBatch]]
+) -> Iterator[tuple[Indices, list[Found]]]:
+    """Compare batches, a few at a time side by side (numpy computes outside the interpreter's lock), in order."""
+
+    def compare(places: Indices, batch: pa.RecordBatch) -> tuple[Indices, list[Found]]:
+        return places, [found for found in evaluation.compare(batch) if found.rows.size]
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        under_way: deque[Future[tuple[Indices, list[Found]]]] = deque()
+        for places, batch in batches:
+            under_way.append(threads.submit(compare, places, batch))
+            if len(under_way) > 2 * THREADS:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def _other_rows(

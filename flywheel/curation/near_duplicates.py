@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flywheel.config import DedupConfig
 from flywheel.curation.clusters import Clusters
 from flywheel.curation.jaccard import jaccard
-from flywheel.curation.minhash import Signatures, band_keys, choose_bands, estimated_similarity
+from flywheel.curation.minhash import Keys, Signatures, estimated_similarity
 from flywheel.curation.shingles import Bytes, Indices, Words, mix
 
 Flags = npt.NDArray[np.bool_]
@@ -40,6 +40,7 @@ class Texts(NamedTuple):
     one_message: Flags
     merge_key: Indices
     signatures: Signatures
+    band_keys: Keys
 
 
 class Merge(NamedTuple):
@@ -66,6 +67,9 @@ def find_near_duplicates(
     def may_merge(first: Indices, second: Indices) -> Flags:
         near = whole.reaches(first, second)
         clusters.connect(first[near], second[near])
+        near &= (
+            texts.merge_key[first] == texts.merge_key[second]
+        )  # which share a bucket by chance now and then
         asked = np.flatnonzero(near & ~(texts.one_message[first] & texts.one_message[second]))
         near[asked] = last.reaches(first[asked], second[asked])
         edges.append(_pair_numbers(first[near], second[near]))
@@ -80,18 +84,21 @@ def find_near_duplicates(
         return linked
 
     filled = np.flatnonzero(texts.ends > texts.starts)
-    salt = mix(texts.merge_key.astype(np.uint64) + np.uint64(1))[filled]
-    bands, rows = choose_bands(config.similarity_threshold, config.permutations)
-    for band, keys in enumerate(band_keys(texts.signatures, bands, rows)):
-        if (
-            config.merge_near_duplicates
-        ):  # within one system prompt, tool list and roles, where pairs may merge
+    salt = (mix(texts.merge_key.astype(np.uint64) + np.uint64(1)) >> np.uint64(32)).astype(np.uint32)[filled]
+    for band, keys in enumerate(texts.band_keys):
+        if config.merge_near_duplicates:
             _compare_buckets(keys[filled] ^ salt, filled, may_merge)
         _compare_buckets(keys[filled], filled, same_cluster)
-        edges = [np.unique(np.concatenate(edges))] if edges else []
-        tell((band + 1) / bands)
+        edges = [_distinct(np.concatenate(edges))] if edges else []
+        tell((band + 1) / len(texts.band_keys))
     member, representative = _stars(texts.starts.size, edges[0] if edges else np.zeros(0, dtype=np.uint64))
     return Merge(member, representative, whole.similarity(representative, member))
+
+
+def _distinct(words: Words) -> Words:
+    """Ascending, each once. (`numpy.unique` hashes, an order slower than its sort.)"""
+    words = np.sort(words)
+    return words[np.concatenate([[True], words[1:] != words[:-1]])] if words.size else words
 
 
 def _pair_numbers(first: Indices, second: Indices) -> Words:
@@ -139,7 +146,7 @@ class _Comparison:
         return result
 
 
-def _compare_buckets(keys: Words, members: Indices, judge: Callable[[Indices, Indices], Flags]) -> None:
+def _compare_buckets(keys: Keys, members: Indices, judge: Callable[[Indices, Indices], Flags]) -> None:
     """Compare the texts of each bucket (equal key) in rounds, never all pairs of a large one.
 
     Round by round a bucket's first text is compared with the rest and leaves. So do those it is near to, except in

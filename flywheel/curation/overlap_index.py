@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
-_TABLE_BITS = 20
-_MOST_EXPANDED = 2_000_000
+_CHUNK_PAIRS = 8_192
 
 
 class Overlaps(NamedTuple):
@@ -55,14 +55,16 @@ class OverlapIndex:
         by_rarity = np.lexsort((self.hashes, frequency[places], owners))
         rank = np.arange(owners.size) - self.begins[owners]
         indexed = by_rarity[rank < (self.sizes - need + self.probes)[owners]]
-        by_key = indexed[np.argsort(places[indexed], kind="stable")]
-        used, begins = np.unique(places[by_key], return_index=True)
+        used, columns = np.unique(places[indexed], return_inverse=True)
         self.keys = distinct[used]
-        self.posting_begins = begins
-        self.posting_sizes = np.diff(np.append(begins, by_key.size))
-        self.postings = owners[by_key]
-        self.maybe = np.zeros(1 << _TABLE_BITS, dtype=bool)  # answers most look-ups with one glance
-        self.maybe[self.keys >> np.uint64(64 - _TABLE_BITS)] = True
+        self.postings = csr_array(
+            (np.ones(indexed.size, dtype=np.int32), (columns, owners[indexed])), shape=(used.size, count)
+        )
+        # Keys are ascending, so those that share their upper bits stand together, few of them.
+        bits = int(np.clip(np.ceil(np.log2(4 * used.size + 1)), 8, 22))
+        self.shift = np.uint64(64 - bits)
+        slots = np.arange((1 << bits) + 1, dtype=np.int64)
+        self.slots = np.searchsorted((self.keys >> self.shift).astype(np.int64), slots).astype(np.int32)
 
     def find(self, hashes: Words, rows: Indices) -> Overlaps:
         """Rows that share at least the floor of an item's elements, and nothing that shares none.
@@ -85,49 +87,44 @@ class OverlapIndex:
         new[1:] = (row_hashes[1:] != row_hashes[:-1]) | (row_of[1:] != row_of[:-1])
         row_hashes, row_of = row_hashes[new], row_of[new]
         row_sizes = np.bincount(row_of, minlength=wanted.size)
-        shared = np.concatenate(
-            [
-                self._shared(
-                    row_hashes, row_of, pair_rows[begin : begin + 8_192], pair_items[begin : begin + 8_192]
-                )
-                for begin in range(0, pair_rows.size, 8_192)
-            ]
-        )
+        shared = np.empty(pair_rows.size, dtype=np.int64)
+        for begin in range(0, pair_rows.size, _CHUNK_PAIRS):
+            chunk = slice(begin, begin + _CHUNK_PAIRS)
+            shared[chunk] = self._shared(row_hashes, row_of, pair_rows[chunk], pair_items[chunk])
         return Overlaps(pair_rows, pair_items, shared, row_sizes[pair_rows], self.sizes[pair_items])
 
     def _candidates(self, hashes: Words, rows: Indices) -> tuple[Indices, Indices]:
-        """Pairs that share enough of the indexed elements; each of shape (pairs,), by row and item."""
-        likely = np.flatnonzero(self.maybe[hashes >> np.uint64(64 - _TABLE_BITS)])
-        if not likely.size:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        keys = np.minimum(np.searchsorted(self.keys, hashes[likely]), self.keys.size - 1)
-        held = self.keys[keys] == hashes[likely]
-        hits = np.unique(rows[likely][held] * self.keys.size + keys[held])
+        """Pairs that share enough of the indexed elements; each of shape (pairs,), by row."""
+        elements, keys = self._look_up(hashes)
+        if not elements.size:
+            return elements, elements
+        hits = np.sort(rows[elements] * self.keys.size + keys)
+        hits = hits[np.concatenate([[True], hits[1:] != hits[:-1]])]
         hit_rows, hit_keys = np.divmod(hits, self.keys.size)
-        expanded = np.cumsum(self.posting_sizes[hit_keys])
-        found_rows, found_items = [], []
-        begin = 0
-        while begin < hits.size:
-            spent = expanded[begin - 1] if begin else 0
-            end = int(np.searchsorted(expanded, spent + _MOST_EXPANDED, side="right"))
-            end = max(end, begin + 1)
-            end = int(
-                np.searchsorted(hit_rows, hit_rows[end - 1], side="right")
-            )  # a row's hits are counted at once
-            sizes = self.posting_sizes[hit_keys[begin:end]]
-            stops = np.cumsum(sizes)
-            offsets = np.repeat(self.posting_begins[hit_keys[begin:end]] - (stops - sizes), sizes)
-            items = self.postings[np.arange(stops[-1]) + offsets]
-            pairs = np.repeat(hit_rows[begin:end], sizes) * self.sizes.size + items
-            pairs, counts = np.unique(pairs, return_counts=True)
-            enough = counts >= self.probes[pairs % self.sizes.size]
-            pair_rows, pair_items = np.divmod(pairs[enough], self.sizes.size)
-            found_rows.append(pair_rows)
-            found_items.append(pair_items)
-            begin = end
-        if not found_rows:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        return np.concatenate(found_rows), np.concatenate(found_items)
+        ends = np.cumsum(np.bincount(hit_rows))
+        holds = csr_array(
+            (np.ones(hits.size, dtype=np.int32), hit_keys, np.concatenate([[0], ends])),
+            shape=(ends.size, self.keys.size),
+        )
+        counts = (holds @ self.postings).tocoo()
+        enough = counts.data >= self.probes[counts.col]
+        return counts.row[enough].astype(np.int64), counts.col[enough].astype(np.int64)
+
+    def _look_up(self, hashes: Words) -> tuple[Indices, Indices]:
+        """Which of the hashes are keys, and which keys they are."""
+        slots = (hashes >> self.shift).astype(np.int64)
+        places, ends = self.slots[slots], self.slots[slots + 1]
+        open_ = np.flatnonzero(places < ends)
+        found, keys = [open_[:0]], [open_[:0]]
+        places, ends = places[open_].astype(np.int64), ends[open_]
+        while open_.size:
+            equal = self.keys[places] == hashes[open_]
+            found.append(open_[equal])
+            keys.append(places[equal])
+            places += 1
+            again = ~equal & (places < ends)
+            open_, places, ends = open_[again], places[again], ends[again]
+        return np.concatenate(found), np.concatenate(keys)
 
     def _shared(self, row_hashes: Words, row_of: Indices, rows: Indices, items: Indices) -> Indices:
         """How many of an item's elements a row holds, pair by pair."""

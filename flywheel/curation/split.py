@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Cluster(NamedTuple):
 
     name: str
     size: int
-    classes: Mapping[str, int]  # records of each answer class
+    classes: tuple[tuple[str, int], ...]  # answer classes and their records, by name
     newest: float  # time of its newest record; minus infinity where none has one
 
 
@@ -79,7 +79,9 @@ def _clusters(table: pa.Table) -> list[Cluster]:
     order = sorted(range(len(names)), key=names.__getitem__)
     answer_classes = table["answer_class"].combine_chunks().dictionary_encode()
     labels, kinds = answer_classes.dictionary.to_pylist(), answer_classes.indices.to_pylist()
-    alone = [{label: 1} for label in labels]  # most clusters are one record: they share what they look like
+    alone = [
+        ((label, 1),) for label in labels
+    ]  # most clusters are one record: they share what they look like
     times = [float("-inf") if time is None else time for time in table["timestamp"].to_pylist()]
     clusters = []
     for name, members in groupby(order, key=names.__getitem__):
@@ -88,7 +90,7 @@ def _clusters(table: pa.Table) -> list[Cluster]:
             clusters.append(Cluster(name, 1, alone[kinds[first]], times[first]))
             continue
         rows = [first, *others]
-        classes = Counter(labels[kinds[row]] for row in rows)
+        classes = tuple(sorted(Counter(labels[kinds[row]] for row in rows).items()))
         clusters.append(Cluster(name, len(rows), classes, max(times[row] for row in rows)))
     return clusters
 
@@ -142,12 +144,13 @@ def _drawing_order(clusters: Sequence[Cluster], seed: int) -> list[Cluster]:
     return sorted(clusters, key=place)
 
 
-def _class_counts(clusters: Sequence[Cluster]) -> Counter[str]:
+def _class_counts(clusters: Iterable[Cluster]) -> dict[str, int]:
+    """Records of each answer class, by name."""
     total: Counter[str] = Counter()
-    for cluster in clusters:
-        for name, count in cluster.classes.items():
-            total[name] += count
-    return total
+    for classes, clusters_alike in Counter(cluster.classes for cluster in clusters).items():
+        for name, count in classes:
+            total[name] += count * clusters_alike
+    return dict(sorted(total.items()))
 
 
 def largest_remainder(counts: Mapping[str, int], total: int) -> dict[str, int]:
@@ -176,13 +179,13 @@ def _draw(clusters: Sequence[Cluster], target: int, *, stratified: bool) -> list
     quotas = largest_remainder(common, min(target, sum(common.values())))
 
     def fits(cluster: Cluster) -> bool:
-        return all(quotas.get(name, 0) >= count for name, count in cluster.classes.items())
+        return all(quotas.get(name, 0) >= count for name, count in cluster.classes)
 
     def helps(cluster: Cluster) -> bool:
-        return any(quotas.get(name, 0) > 0 for name in cluster.classes)
+        return any(quotas.get(name, 0) > 0 for name, _ in cluster.classes)
 
     def is_common(cluster: Cluster) -> bool:
-        return any(name in common for name in cluster.classes)
+        return any(name in common for name, _ in cluster.classes)
 
     rules: list[Callable[[Cluster], bool]] = [fits, helps, is_common] if stratified else []
     chosen: list[int] = []
@@ -200,7 +203,7 @@ def _draw(clusters: Sequence[Cluster], target: int, *, stratified: bool) -> list
                 continue
             chosen.append(index)
             need -= cluster.size
-            for name, count in cluster.classes.items():
+            for name, count in cluster.classes:
                 quotas[name] = quotas.get(name, 0) - count
         left = passed_over
     if need:
@@ -229,17 +232,11 @@ def _validation_size(clusters: Sequence[Cluster], ratio: float) -> int:
 
 
 def _counts(clusters: Sequence[Cluster], side_of: dict[str, str]) -> dict[str, Any]:
-    records: Counter[str] = Counter()
-    groups: Counter[str] = Counter()
-    classes: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    members: dict[str, list[Cluster]] = {side: [] for side in SIDES}
     for cluster in clusters:
-        side = side_of[cluster.name]
-        records[side] += cluster.size
-        groups[side] += 1
-        for name, count in cluster.classes.items():
-            classes[side][name] = classes[side].get(name, 0) + count
+        members[side_of[cluster.name]].append(cluster)
     return {
-        **{side: records[side] for side in SIDES},
-        "clusters": {side: groups[side] for side in SIDES},
-        "classes": {side: dict(sorted(classes[side].items())) for side in SIDES},
+        **{side: sum(cluster.size for cluster in members[side]) for side in SIDES},
+        "clusters": {side: len(members[side]) for side in SIDES},
+        "classes": {side: _class_counts(members[side]) for side in SIDES},
     }
