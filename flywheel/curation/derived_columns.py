@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flywheel.curation.verdicts import Keep
-from flywheel.records.answers import answer_class
+from flywheel.records.answers import class_of
 from flywheel.records.canonical import VOLATILE, Fingerprint, Fingerprinter, content_id
 from flywheel.records.messages import SYSTEM_ROLES, message_text
 
@@ -40,8 +40,8 @@ class Deriver:
     def derive(self, call: Keep) -> Derived:
         """Class, hashes and text of a call."""
         return Derived(
-            answer_class(call.answer),
-            self._fingerprinter.fingerprint(call.messages, call.rest, call.answer),
+            class_of(call.calls),
+            self._fingerprinter.fingerprint(call.messages, call.rest, call.answer, call.calls),
             conversation(call.messages),
         )
 

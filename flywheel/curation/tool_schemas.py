@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
-from flywheel.records.arguments import parse_arguments
-from flywheel.records.messages import tool_calls
+from flywheel.records.messages import ToolCall
 
 _CACHED = 2_048  # distinct tool lists whose validators are kept; a workload has a handful
 Validators = Mapping[str, Any]
@@ -22,12 +21,12 @@ class ToolSchemas:
     def __init__(self) -> None:
         self._made: dict[bytes, Validators] = {}
 
-    def check(self, tools: bytes, answer: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-        """What is wrong with an answer's calls, a sentence each, and which called tools cannot be checked.
+    def check(self, tools: bytes, calls: Sequence[ToolCall]) -> tuple[list[str], list[str]]:
+        """What is wrong with an answer's calls, a sentence each, and which of the tools cannot be checked.
 
         Args:
             tools: JSON of the request's `tools`, or of the older `functions`.
-            answer: An assistant message whose arguments are known to be JSON objects.
+            calls: The answer's calls, arguments as objects.
         """
         validators = self._made.get(tools)
         if validators is None:
@@ -35,16 +34,14 @@ class ToolSchemas:
                 self._made.clear()
             validators = self._made[tools] = _validators(msgspec.json.decode(tools))
         wrong, unusable = [], []
-        for call in tool_calls(answer):
+        for call in calls:
             validator = validators.get(call.name)
             if call.name not in validators:
                 wrong.append(f"{call.name} is not among the request's tools")
             elif validator is _UNUSABLE:
                 unusable.append(call.name)
-            elif validator is not None:
-                arguments = parse_arguments(call.arguments)
-                if not validator.is_valid(arguments):
-                    wrong.append(f"{call.name}: {_first_error(validator, arguments)}")
+            elif validator is not None and not validator.is_valid(call.arguments):
+                wrong.append(f"{call.name}: {_first_error(validator, call.arguments)}")
         return wrong, unusable
 
 

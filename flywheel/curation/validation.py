@@ -6,15 +6,14 @@ of parameters, and none.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from flywheel.config import ValidationConfig
 from flywheel.curation.tool_schemas import ToolSchemas
-from flywheel.curation.validation_rules import RuleBroken, check_answer, check_messages
+from flywheel.curation.validation_rules import RuleBroken, check_answer, check_messages, parsed_calls
 from flywheel.curation.verdicts import Drop, Keep
 from flywheel.errors import DataError
+from flywheel.records.messages import ToolCall
 from flywheel.records.timestamps import to_seconds
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -58,16 +57,17 @@ class Validator:
         choice = check_answer(decoded, refuse_truncated=self._config.refuse_truncated)
         choices = decoded["choices"]
         answer = choices[choice]["message"]
-        violations, unusable = self._check_schemas(rest, answer)
-        return Keep(messages, rest, decoded, choice, len(choices), answer, violations, unusable)
+        calls = parsed_calls(answer)
+        violations, unusable = self._check_schemas(rest, calls)
+        return Keep(messages, rest, decoded, choice, len(choices), answer, calls, violations, unusable)
 
-    def _check_schemas(self, rest: dict[str, bytes], answer: dict[str, Any]) -> tuple[list[str], list[str]]:
+    def _check_schemas(self, rest: dict[str, bytes], calls: list[ToolCall]) -> tuple[list[str], list[str]]:
         tools = _offered(rest)
         if not self._config.check_tool_arguments and not self._config.refuse_schema_violations:
             return [], []
-        if tools is None or not (answer.get("tool_calls") or answer.get("function_call")):
+        if tools is None or not calls:
             return [], []
-        violations, unusable = self._schemas.check(tools, answer)
+        violations, unusable = self._schemas.check(tools, calls)
         if violations and self._config.refuse_schema_violations:
             raise RuleBroken("arguments_break_schema", "; ".join(violations))
         return violations, unusable

@@ -8,7 +8,7 @@ from typing import Any
 from flywheel.errors import DataError
 from flywheel.records.answers import answer_choice, is_cut_off
 from flywheel.records.arguments import parse_arguments
-from flywheel.records.messages import ROLES, is_function_call
+from flywheel.records.messages import ROLES, ToolCall, is_function_call, tool_calls
 
 _TEXT_ONLY = {"role", "content"}
 
@@ -68,17 +68,18 @@ def _check_content(message: Mapping[str, Any], where: str) -> None:
             raise RuleBroken("bad_message", f"{where}.content has a part without a type")
 
 
-def _check_calls(message: Mapping[str, Any], where: str) -> set[str]:
+def _check_calls(message: Mapping[str, Any], where: str, *, arguments_too: bool = True) -> set[str]:
     """The ids of a message's tool calls, all of which are function calls with arguments that are JSON objects."""
     ids: set[str] = set()
     calls = message.get("tool_calls")
     if calls is not None and not isinstance(calls, list):
         raise RuleBroken("tool_call_not_function", f"{where}.tool_calls is no list")
     for position, call in enumerate(calls or ()):
-        here = f"{where}.tool_calls[{position}]"
         if not is_function_call(call):
+            here = f"{where}.tool_calls[{position}]"
             raise RuleBroken("tool_call_not_function", f"{here} is not a call of a named function")
-        _check_arguments(call["function"], f"{here}.function")
+        if arguments_too:
+            _parsed(call["function"].get("arguments"), f"{where}.tool_calls[{position}].function")
         if isinstance(call.get("id"), str):
             ids.add(call["id"])
     legacy = message.get("function_call")
@@ -87,15 +88,24 @@ def _check_calls(message: Mapping[str, Any], where: str) -> set[str]:
             raise RuleBroken(
                 "tool_call_not_function", f"{where}.function_call is not a call of a named function"
             )
-        _check_arguments(legacy, f"{where}.function_call")
+        if arguments_too:
+            _parsed(legacy.get("arguments"), f"{where}.function_call")
     return ids
 
 
-def _check_arguments(function: Mapping[str, Any], where: str) -> None:
+def parsed_calls(answer: Mapping[str, Any]) -> list[ToolCall]:
+    """The calls of an answer that passed `check_answer`, their arguments as objects."""
+    return [
+        ToolCall(call.id, call.name, _parsed(call.arguments, f"call {position} of the answer, {call.name}"))
+        for position, call in enumerate(tool_calls(answer), 1)
+    ]
+
+
+def _parsed(arguments: Any, where: str) -> dict[str, Any]:
     try:
-        parse_arguments(function.get("arguments"))
+        return parse_arguments(arguments)
     except DataError as error:
-        raise RuleBroken("arguments_not_json", f"{where}.arguments: {error}") from error
+        raise RuleBroken("arguments_not_json", f"{where}: {error}") from error
 
 
 def check_answer(response: Mapping[str, Any], *, refuse_truncated: bool) -> int:
@@ -116,7 +126,7 @@ def check_answer(response: Mapping[str, Any], *, refuse_truncated: bool) -> int:
     if message.get("role", "assistant") not in ("assistant", None):
         raise RuleBroken("bad_role", f"{where}.message has the role {_shown(message['role'])}")
     _check_content(message, f"{where}.message")
-    _check_calls(message, f"{where}.message")
+    _check_calls(message, f"{where}.message", arguments_too=False)  # `parsed_calls` follows
     return choice
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from flywheel.records.messages import ToolCall
+
 
 class Keep(msgspec.Struct, frozen=True):
     """A usable call.
@@ -21,6 +23,7 @@ class Keep(msgspec.Struct, frozen=True):
     choice: int
     choices: int
     answer: Mapping[str, Any]
+    calls: Sequence[ToolCall]  # of the answer, arguments as objects
     violations: Sequence[str] = ()
     unusable_schemas: Sequence[str] = ()
 

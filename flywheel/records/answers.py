@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flywheel.records.messages import content_text, tool_calls
+from flywheel.records.messages import ToolCall, content_text, tool_calls
 
 NO_TOOL = "no_tool"
 CUT_OFF = frozenset({"length", "content_filter"})
@@ -44,9 +44,7 @@ def says_something(message: Any) -> bool:
         return True
     content = message.get("content")
     if isinstance(content, list):
-        content = [
-            part for part in content if not (isinstance(part, dict) and part.get("type") == "refusal")
-        ]
+        content = [part for part in content if not (isinstance(part, dict) and part.get("type") == "refusal")]
     return bool(content_text(content).strip())
 
 
@@ -57,4 +55,9 @@ def is_cut_off(choice: Mapping[str, Any]) -> bool:
 
 def answer_class(message: Mapping[str, Any]) -> str:
     """The distinct names of the tools called, sorted and joined by "+", or "no_tool"."""
-    return "+".join(sorted({call.name for call in tool_calls(message)})) or NO_TOOL
+    return class_of(tool_calls(message))
+
+
+def class_of(calls: Sequence[ToolCall]) -> str:
+    """The same of tool calls that were taken from their message before."""
+    return "+".join(sorted({call.name for call in calls})) or NO_TOOL

@@ -19,7 +19,7 @@ import msgspec
 
 from flywheel.errors import DataError
 from flywheel.records.arguments import parse_arguments
-from flywheel.records.messages import SYSTEM_ROLES, content_text, tool_calls
+from flywheel.records.messages import SYSTEM_ROLES, ToolCall, content_text, tool_calls
 
 VOLATILE = frozenset(
     {
@@ -59,7 +59,11 @@ class Fingerprinter:
         self._digests: dict[tuple[tuple[str, bytes], ...], bytes] = {}
 
     def fingerprint(
-        self, messages: Sequence[Mapping[str, Any]], rest: Mapping[str, bytes], answer: Mapping[str, Any]
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        rest: Mapping[str, bytes],
+        answer: Mapping[str, Any],
+        calls: Sequence[ToolCall] | None = None,
     ) -> Fingerprint:
         """The hashes of a call.
 
@@ -67,6 +71,7 @@ class Fingerprinter:
             messages: The request's messages.
             rest: The request's other keys, each with its value as JSON bytes.
             answer: The answer's message.
+            calls: Its tool calls, if they were parsed before.
         """
         ids: dict[str, int] = {}
         whole, context = _hasher(), _hasher()
@@ -85,7 +90,7 @@ class Fingerprinter:
             whole.update(encoded)
             if role in SYSTEM_ROLES:
                 context.update(encoded)
-        said = _encode(_as_said(answer))
+        said = _encode(_as_said(answer, calls))
         thread = thread.copy()
         thread.update(said)
         tools = self._digest(tuple([item for item in rest.items() if item[0] in _TOOL_KEYS]))
@@ -163,20 +168,25 @@ def _canonical_function(function: Any) -> Any:
 
 
 def _canonical_arguments(arguments: Any) -> Any:
+    if isinstance(arguments, dict):
+        return plain_value(arguments)
     try:
         return plain_value(parse_arguments(arguments))
     except DataError:
         return arguments
 
 
-def _as_said(message: Mapping[str, Any]) -> list[Any]:
+def _as_said(message: Mapping[str, Any], calls: Sequence[ToolCall] | None = None) -> list[Any]:
     """What an assistant message says and calls, without what APIs add around it and clients leave out."""
-    calls = [[call.name, _canonical_arguments(call.arguments)] for call in tool_calls(message)]
-    return ["assistant", content_text(message.get("content")), *calls]
+    made = tool_calls(message) if calls is None else calls
+    named = [[call.name, _canonical_arguments(call.arguments)] for call in made]
+    return ["assistant", content_text(message.get("content")), *named]
 
 
 def plain_value(value: Any) -> Any:
     """A JSON value with whole numbers written as such: 1.0 becomes 1, at any depth."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, dict):
