@@ -21,6 +21,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Curate and show the funnel. An interrupted or failed run leaves nothing in DIR."""
     from pathlib import Path
 
+    from flywheel.cli.lean_imports import leave_pandas_out
+
+    if arguments.own_process:
+        leave_pandas_out()
+
     from blocks.file_log_store import FileLogStore
     from blocks.ports import LogQuery
     from flywheel.cli.terminal import emit_json, progress_bars

@@ -1,7 +1,8 @@
 """Entry point: picks the command, turns errors into one sentence and an exit code.
 
-A command is a module of this package with `HELP` (a line), `EXAMPLE` (a command line that works), `add_arguments` and
-`run(arguments) -> int`. It imports what is heavy inside `run`, so that `--help` stays fast.
+A command is a module of this package with `HELP` (a line), `EXAMPLE` (a command line that works),
+`add_arguments` and `run(arguments) -> int`. It imports what is heavy inside `run`, so that `--help` stays
+fast.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = build_parser().parse_args(argv)
+    arguments.own_process = argv is None  # nobody else's code runs in this process, before or after
     try:
         return int(_command(arguments.command).run(arguments))
     except FlywheelError as error:
