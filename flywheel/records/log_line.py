@@ -20,7 +20,7 @@ Unknown = dict[str, msgspec.Raw]
 NOTHING = msgspec.Raw()
 
 
-class LogLine(msgspec.Struct):
+class LogLine(msgspec.Struct, gc=False):  # many live at once, and none can be part of a cycle
     """A logged call. Absent fields are None; so are request and response that are not JSON objects.
 
     `timestamp` is in seconds since 1970, UTC; one that is no time stays in `extra` as it was. `request`,
@@ -48,7 +48,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     detail: str
 
 
-class WireLine(msgspec.Struct, forbid_unknown_fields=True):
+class WireLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The fields that we know, as most logs write them. Payloads and times are not looked into."""
 
     id: _Name | None = None
