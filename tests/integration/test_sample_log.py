@@ -10,6 +10,7 @@ import pytest
 
 from blocks.file_log_store import FileLogStore
 from blocks.ports import LogQuery
+from flywheel.cli.main import main
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract
 from flywheel.curation.validate_stage import validate
@@ -65,3 +66,32 @@ def test_every_good_record_of_the_workload_passes(validated: Path) -> None:
         "cancel_order",
     }
     assert report["several_choices"]["records"] == 2
+
+
+def test_curation_finds_the_planted_repeats_and_nothing_else(
+    validated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "curate",
+        "--logs",
+        str(validated / "log"),
+        "--workload",
+        ROUTER_WORKLOAD,
+        "--client",
+        WEB_CLIENT,
+    ]
+    assert main([*command, "--eval-size", "40", "--out", str(tmp_path / "out"), "--json"]) == 0
+    funnel = json.loads(capsys.readouterr().out)["funnel"]
+    planted = Counter(entry.kind for entry in entries())
+    found = reasons_in(tmp_path / "out" / "rejected.jsonl")
+    assert found["duplicate_id"] == 2
+    assert funnel["near_duplicates"] == found["near_duplicate"] == planted["near_repeat"]
+    # Repeats, other answers to the same question, tool calls that break the schema, lines delivered twice.
+    assert (
+        funnel["exact_duplicates"]
+        == found["exact_duplicate"]
+        == planted["repeat"] + planted["other_answer"] + 2 + 3
+    )
+    assert funnel["leaks_removed"] == 0
+    assert funnel["evaluation"] == 40
+    assert funnel["train"] + funnel["validation"] >= 330
