@@ -34,7 +34,7 @@ def extract(batches: Iterable[LogBatch], out: Path, progress: Progress) -> dict[
     Returns:
         Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable lines.
     Raises:
-        DataError: Nothing in the log is of the workload and client that were asked for.
+        DataError: No record is of the workload and client that were asked for.
     """
     out.mkdir(parents=True, exist_ok=True)
     counts = {"lines": 0, "out_of_scope": 0, "over_limit": 0, "read": 0, "invalid": 0}
@@ -49,9 +49,12 @@ def extract(batches: Iterable[LogBatch], out: Path, progress: Progress) -> dict[
             counts["invalid"] += len(batch.refused)
             progress("extract", counts["read"], None, "records")
     counts["lines"] = counts["out_of_scope"] + counts["over_limit"] + counts["read"]
-    if not counts["read"]:
+    if counts["read"] == counts["invalid"]:
+        unreadable = "".join(
+            f", {count} of them {reason}" for reason, count in sorted(rejected.reasons.items())
+        )
         raise DataError(
-            f"none of the log's {counts['lines']} records is of this workload, client and time; "
+            f"none of the log's {counts['lines']} lines is a record of this workload, client and time{unreadable}; "
             "`flywheel workloads --logs PATH` lists what there is."
         )
     return counts

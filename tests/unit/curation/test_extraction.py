@@ -40,7 +40,7 @@ def test_the_counts_add_up_and_every_line_is_somewhere(
 ) -> None:
     out = tmp_path_factory.mktemp("extracted")
     batches = [batch(rows, 0, refused, scope, limit) for rows, refused, scope, limit in sizes]
-    if not any(rows + refused for rows, refused, _, _ in sizes):
+    if not any(rows for rows, _, _, _ in sizes):
         with pytest.raises(DataError, match="workloads --logs"):
             extract(batches, out, silent)
         return
@@ -109,3 +109,10 @@ def test_every_column_of_the_extracted_table_can_be_made() -> None:
     assert batch(0).records.schema.equals(EXTRACTED)
     with pytest.raises(TypeError):
         column([True], pa.bool_())
+
+
+def test_a_log_with_nothing_to_use_is_an_error_that_says_what_was_wrong_with_its_lines(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DataError, match="7 lines.*2 of them not_json"):
+        extract([batch(0, refused=2, out_of_scope=5)], tmp_path, silent)
