@@ -114,5 +114,5 @@ def test_every_column_of_the_extracted_table_can_be_made() -> None:
 def test_a_log_with_nothing_to_use_is_an_error_that_says_what_was_wrong_with_its_lines(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(DataError, match="7 lines.*2 of them not_json"):
+    with pytest.raises(DataError, match=r"7 lines.*2 of them not_json"):
         extract([batch(0, refused=2, out_of_scope=5)], tmp_path, silent)
