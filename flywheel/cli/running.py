@@ -52,7 +52,7 @@ async def _run(config: FlywheelConfig, run_id: str) -> RunResult:
 
     state = await run_flywheel(config, run_id=run_id, return_state=True)
     if state.is_failed() or state.is_crashed() or state.is_cancelled():
-        error = state.data
+        error = await state.aresult(raise_on_failure=False)
         if isinstance(error, BaseException):
             raise error
     runs = await open_run_store(config.connections)
