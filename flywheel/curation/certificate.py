@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flywheel.config import LeakageConfig
 from flywheel.curation.evaluation_side import FLOOR, METHODS
-from flywheel.curation.validated_table import read_columns, row_numbers
+from flywheel.curation.validated_table import numbers, read_columns, row_numbers
 
 Indices = npt.NDArray[np.int64]
 
@@ -101,7 +101,7 @@ def _content(
     validated: Path, table: pa.Table, keep: npt.NDArray[np.bool_], sides: npt.NDArray[np.object_]
 ) -> dict[str, dict[str, str]]:
     """SHA-256 over each side's sorted record ids (a line each) and over its sorted request hashes."""
-    rows = np.asarray(table["row"])
+    rows = numbers(table["row"])
     requests = read_columns(validated, ["request_hash"])["request_hash"]
     content = {}
     for side in SIDES:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Indices = npt.NDArray[np.int64]
 
@@ -16,9 +18,6 @@ class Clusters:
 
     def connect(self, first: Indices, second: Indices) -> None:
         """Add edges. The cost depends on these edges alone."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
         first, second = self._roots(first), self._roots(second)
         apart = first != second
         if not apart.any():

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flywheel.curation.clusters import Clusters
-from flywheel.curation.validated_table import codes, hash_words
+from flywheel.curation.validated_table import codes, hash_words, numbers
 
 COLUMNS = ("conversation_id", "thread_hash", "prefix_hashes")
 
@@ -38,7 +38,7 @@ def _continuations(table: pa.Table) -> list[tuple[npt.NDArray[np.int64], npt.NDA
     order = np.argsort(threads[:, 0])
     pairs, first = [], 0
     for chunk in table["prefix_hashes"].chunks:
-        counts = np.asarray(chunk.value_lengths().fill_null(0)).astype(np.int64)
+        counts = numbers(chunk.value_lengths()).astype(np.int64)
         prefixes = hash_words(chunk.flatten())
         owners = np.repeat(np.arange(first, first + len(chunk)), counts)
         first += len(chunk)

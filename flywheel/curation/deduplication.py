@@ -29,7 +29,14 @@ from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
 from flywheel.curation.shingles import Bytes
-from flywheel.curation.validated_table import codes, read_batches, read_columns, row_numbers, text_bytes
+from flywheel.curation.validated_table import (
+    codes,
+    numbers,
+    read_batches,
+    read_columns,
+    row_numbers,
+    text_bytes,
+)
 from flywheel.progress import Progress
 
 Indices = npt.NDArray[np.int64]
@@ -102,7 +109,7 @@ def _texts(
         requests = by_row[done:end]
         chosen = batch.take(row_numbers(rows[done:end] - first))
         data, offsets = text_bytes(chosen["text"])
-        characters = np.asarray(chosen["last_message_start"].fill_null(0)).astype(np.int64)
+        characters = numbers(chosen["last_message_start"]).astype(np.int64)
         signed = signatures(data, offsets, config.shingle_size, config.permutations)
         table_of_signatures[requests] = signed
         keys[:, requests] = band_keys(signed, bands, rows_of_band)
@@ -115,7 +122,7 @@ def _texts(
     file.flush()
     roles = table["roles"].combine_chunks()
     contexts = codes(table["context_hash"])[groups.representative]
-    one_message = np.asarray(pc.utf8_length(roles).fill_null(0))[groups.representative] <= 1
+    one_message = numbers(pc.utf8_length(roles))[groups.representative] <= 1
     merge_key = contexts * (len(roles) + 1) + codes(table["roles"])[groups.representative] + 1
     mapped: Bytes = np.memmap(file, dtype=np.uint8, mode="r") if written else np.zeros(0, dtype=np.uint8)
     return Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures, keys)

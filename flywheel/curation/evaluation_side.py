@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from flywheel.config import LeakageConfig
 from flywheel.curation.normalised_text import Normalised, Normaliser, Stretches
 from flywheel.curation.overlap_index import OverlapIndex
-from flywheel.curation.validated_table import hash_words, read_batches, row_numbers
+from flywheel.curation.validated_table import hash_words, numbers, read_batches, row_numbers
 from flywheel.records.answers import answer_message
 from flywheel.records.messages import content_text
 
@@ -72,7 +72,7 @@ class EvaluationSide:
         stretches = Stretches(texts)
         yield _certain("same_text", *self._texts.find(stretches.whole()))
         if self._answers:
-            history = np.flatnonzero(np.asarray(pc.utf8_length(batch["roles"]).fill_null(0)) > 1)
+            history = np.flatnonzero(numbers(pc.utf8_length(batch["roles"])) > 1)
             yield _certain("answer_in_history", *self._answers.find(texts, stretches, history))
         yield self._shared_ngrams(stretches)
         yield self._similar_shingles(stretches)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flywheel.curation.validated_table import hash_words
+from flywheel.curation.validated_table import hash_words, numbers
 
 Indices = npt.NDArray[np.int64]
 
@@ -41,10 +41,10 @@ def exact_groups(table: pa.Table, representative: Literal["newest", "oldest"]) -
         table: The columns `COLUMNS` of the validated table.
     """
     requests, answers = hash_words(table["request_hash"]), hash_words(table["answer_hash"])
-    times = np.asarray(pc.fill_null(table["timestamp"].combine_chunks(), float("nan")))
+    times = numbers(table["timestamp"], float("nan"))
     newest_first = np.where(np.isnan(times), np.inf, -times)
     preferred = np.where(np.isnan(times), np.inf, times) if representative == "oldest" else newest_first
-    ids = np.asarray(pc.rank(table["record_id"].combine_chunks(), tiebreaker="dense")).astype(np.int64)
+    ids = numbers(pc.rank(table["record_id"].combine_chunks(), tiebreaker="dense")).astype(np.int64)
 
     id_kept = _rows_that_keep_their_id(ids, requests, answers, newest_first)
     rows = np.flatnonzero(id_kept == np.arange(id_kept.size))
@@ -115,9 +115,9 @@ def _teacher_noise(
     rows, group = rows[order], group[order]
     new_group = np.diff(group, prepend=-1) > 0
     new_answer = new_group | np.concatenate(
-        [[False], (answers[rows][1:] != answers[rows][:-1]).any(axis=1)][: rows.size]
-    )
-    new_id = new_answer | np.concatenate([[False], ids[rows][1:] != ids[rows][:-1]][: rows.size])
+        [[False], (answers[rows][1:] != answers[rows][:-1]).any(axis=1)]
+    )[: rows.size].astype(bool)
+    new_id = new_answer | np.concatenate([[False], ids[rows][1:] != ids[rows][:-1]])[: rows.size]
     asked_again = np.unique(group[~new_group & new_id])
     noisy, counts = np.unique(group[new_answer & ~new_group], return_counts=True)
     first_rows = rows[np.searchsorted(group, noisy)]

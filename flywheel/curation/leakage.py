@@ -25,7 +25,7 @@ from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
 from flywheel.curation.output_directory import CERTIFICATE_FILE
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
-from flywheel.curation.validated_table import flags, read_batches, row_numbers
+from flywheel.curation.validated_table import flags, numbers, read_batches, row_numbers
 from flywheel.errors import LeakageError, TooFewRecordsError
 from flywheel.progress import Progress
 
@@ -59,12 +59,12 @@ def check_leakage(
         LeakageError: There are leaks and the settings say that they fail the run.
         TooFewRecordsError: Every training row leaks.
     """
-    table = pq.read_table(assignment / ASSIGNMENT_FILE).sort_by("record_id").combine_chunks()
+    table = pq.ParquetFile(assignment / ASSIGNMENT_FILE).read().sort_by("record_id").combine_chunks()
     sides = np.asarray(table["split"].to_pylist(), dtype=object)
-    position = np.full(int(np.asarray(table["row"]).max(initial=-1)) + 1, -1, dtype=np.int64)
-    position[np.asarray(table["row"])] = np.arange(table.num_rows)
+    position = np.full(int(numbers(table["row"]).max(initial=-1)) + 1, -1, dtype=np.int64)
+    position[numbers(table["row"])] = np.arange(table.num_rows)
     items = np.flatnonzero(sides == "evaluation")
-    evaluation = EvaluationSide(validated, np.asarray(table["row"])[items], config)
+    evaluation = EvaluationSide(validated, numbers(table["row"])[items], config)
 
     leaks: dict[int, Leak] = {}
     rows_by_method = dict.fromkeys(METHODS, 0)
@@ -172,7 +172,7 @@ def _write_leaks(
     constants: Mapping[str, str] | None,
 ) -> None:
     names = table["record_id"]
-    rows = np.asarray(table["row"])
+    rows = numbers(table["row"])
     places = sorted(leaks, key=lambda place: int(rows[place]))
 
     def explain(index: int) -> tuple[str, str]:

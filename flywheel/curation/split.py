@@ -50,7 +50,7 @@ def split(deduplicated: Path, out: Path, config: DataSplitConfig, progress: Prog
         TooFewRecordsError: The records do not allow it; the message has the numbers and the setting to change.
     """
     progress("split", 0, 100)
-    table = pq.read_table(deduplicated / DEDUPLICATED_FILE).sort_by("record_id")
+    table = pq.ParquetFile(deduplicated / DEDUPLICATED_FILE).read().sort_by("record_id")
     clusters = _clusters(table)
     _check_feasible(table, clusters, config)
     drawn = _drawing_order(clusters, config.random_seed)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flywheel.curation.arrow_columns import column as column_of
 from flywheel.curation.schema import VALIDATED, VALIDATED_FILES
 
 BATCH_ROWS = 8_192
@@ -34,33 +35,62 @@ def read_columns(validated: Path, columns: Sequence[str]) -> pa.Table:
     return pa.Table.from_batches([batch for _, batch in read_batches(validated, columns)], schema=schema)
 
 
+def numbers(column: pa.ChunkedArray | pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+    """A column of numbers, `missing` where it is null.
+
+    `numpy.asarray` and `pyarrow.compute.fill_null` would do, but spend half a second on importing pandas.
+    """
+    array = _one_chunk(column)
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    end = array.offset + len(array)
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=dtype, count=end if len(array) else 0)
+    return (
+        np.where(_present(array), values[array.offset :], dtype.type(missing))
+        if array.null_count
+        else values[array.offset :]
+    )
+
+
 def hash_words(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
     """A column of 16-byte hashes as numbers, shape (n, 2), most significant first; null becomes zero."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.binary(16))
+    array = _one_chunk(column)
+    count = 2 * (array.offset + len(array)) if len(array) else 0
+    words = np.frombuffer(array.buffers()[1] or b"", dtype=">u8", count=count)[2 * array.offset :]
+    words = words.astype(np.uint64).reshape(-1, 2)
     if array.null_count:
-        array = pc.fill_null(array, pa.scalar(bytes(16), pa.binary(16)))
-    words = np.frombuffer(array.buffers()[1] or b"", dtype=">u8", count=2 * (array.offset + len(array)))
-    return words[2 * array.offset :].astype(np.uint64).reshape(-1, 2)
+        words[~_present(array)] = 0
+    return words
 
 
 def codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """A number for each distinct text of a column; -1 where it is null."""
-    indices = column.combine_chunks().dictionary_encode().indices
-    return np.asarray(pc.fill_null(indices, -1)).astype(np.int64)
+    """A number for each distinct value of a column; -1 where it is null."""
+    return numbers(_one_chunk(column).dictionary_encode().indices, -1).astype(np.int64)
 
 
 def text_bytes(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The UTF-8 bytes of a column of texts end to end, and where each begins, shape (n + 1,); null is empty."""
     if column.null_count:
-        column = pc.fill_null(column, "")
+        column = column_of([text or "" for text in column.to_pylist()], pa.string())
     wide = column.cast(pa.large_string())
     offsets = np.frombuffer(wide.buffers()[1], dtype=np.int64, count=wide.offset + len(wide) + 1)[
         wide.offset :
     ]
     data = np.frombuffer(wide.buffers()[2] or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
     return data, offsets - offsets[0]
+
+
+def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # older releases answer with one where there is nothing to combine
+        return whole.chunk(0) if whole.num_chunks else column_of([], column.type)
+    return whole
+
+
+def _present(array: pa.Array) -> npt.NDArray[np.bool_]:
+    bits = np.unpackbits(np.frombuffer(array.buffers()[0], dtype=np.uint8), bitorder="little")
+    return bits[array.offset : array.offset + len(array)].astype(bool)
 
 
 def row_numbers(numbers: npt.NDArray[np.int64]) -> pa.Array:
