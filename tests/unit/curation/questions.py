@@ -4,28 +4,7 @@ from __future__ import annotations
 
 import random
 
-SYLLABLES = [
-    "ba",
-    "co",
-    "di",
-    "fu",
-    "ge",
-    "ho",
-    "ji",
-    "ka",
-    "le",
-    "mo",
-    "nu",
-    "pa",
-    "qui",
-    "re",
-    "su",
-    "ti",
-    "vo",
-    "wy",
-    "xa",
-    "zo",
-]
+SYLLABLES = [onset + vowel for onset in "bdfgklmnprstvw" for vowel in "aeiou"]
 
 
 def word(rng: random.Random) -> str:
