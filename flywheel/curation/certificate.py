@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flywheel.config import LeakageConfig
-from flywheel.curation.evaluation_side import FLOOR, METHODS
+from flywheel.curation.evaluation_side import LISTED, METHODS
 from flywheel.curation.validated_table import numbers, read_columns, row_numbers
 
 Indices = npt.NDArray[np.int64]
@@ -89,7 +89,8 @@ def certificate(
         "leaking_rows": dict(rows_by_method),
         "thresholds": config.model_dump(),
         "methods": METHODS,
-        "listed_from": f"Pairs are found from {FLOOR} of a threshold on; less similar ones are not listed.",
+        "listed": "No pair at a threshold is missed. Below it, those that the search met are listed, down to "
+        f"{LISTED} of a threshold.",
         "notes": notes,
         "closest_pairs_left": closest,
         "closest_pairs_removed": removed,

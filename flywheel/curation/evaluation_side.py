@@ -33,8 +33,8 @@ METHODS = {
     "n-gram are left to same_text.",
     "jaccard": "Jaccard similarity of the sets of character shingles of the normalised conversations.",
 }
-FLOOR = 0.75
-"""Pairs from this share of a threshold on are found as well, so that the certificate can list the closest."""
+LISTED = 0.75
+"""Pairs that reach this share of a threshold are reported as well: those that are met, for the certificate to list."""
 
 
 class Found(NamedTuple):
@@ -61,8 +61,8 @@ class EvaluationSide:
         self._texts = _Lookup(stretches.whole()[filled], filled)
         self._requests = _Lookup(hash_words(table["request_hash"])[:, 0], np.arange(rows.size))
         ngrams, shingles = stretches.word_ngrams(config.ngram_size), stretches.windows(config.shingle_size)
-        self._ngrams = OverlapIndex(*ngrams, rows.size, FLOOR * config.ngram_overlap)
-        self._shingles = OverlapIndex(*shingles, rows.size, FLOOR * config.similarity_threshold)
+        self._ngrams = OverlapIndex(*ngrams, rows.size, config.ngram_overlap)
+        self._shingles = OverlapIndex(*shingles, rows.size, config.similarity_threshold)
         self._answers = _Answers(validated, rows, table, self._normalise) if with_history else None
 
     def compare(self, batch: pa.RecordBatch) -> Iterator[Found]:
@@ -80,13 +80,13 @@ class EvaluationSide:
     def _shared_ngrams(self, stretches: Stretches) -> Found:
         found = self._ngrams.find(*stretches.word_ngrams(self._config.ngram_size))
         share = found.shared / np.maximum(found.item_sizes, 1)
-        return _at_least_floor("ngram_overlap", self._config.ngram_overlap, found.rows, found.items, share)
+        return _worth_listing("ngram_overlap", self._config.ngram_overlap, found.rows, found.items, share)
 
     def _similar_shingles(self, stretches: Stretches) -> Found:
         found = self._shingles.find(*stretches.windows(self._config.shingle_size))
         union = found.item_sizes + found.row_sizes - found.shared
         similarity = found.shared / np.maximum(union, 1)
-        return _at_least_floor(
+        return _worth_listing(
             "jaccard", self._config.similarity_threshold, found.rows, found.items, similarity
         )
 
@@ -176,8 +176,8 @@ def _certain(method: str, rows: Indices, items: Indices) -> Found:
     return Found(method, 1.0, rows, items, np.ones(rows.size))
 
 
-def _at_least_floor(
+def _worth_listing(
     method: str, threshold: float, rows: Indices, items: Indices, values: npt.NDArray[np.float64]
 ) -> Found:
-    near = values >= FLOOR * threshold - 1e-9
+    near = values >= LISTED * threshold
     return Found(method, threshold, rows[near], items[near], values[near])

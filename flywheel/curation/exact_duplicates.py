@@ -114,9 +114,9 @@ def _teacher_noise(
     order = np.lexsort((ids[rows], answers[rows, 1], answers[rows, 0], group))
     rows, group = rows[order], group[order]
     new_group = np.diff(group, prepend=-1) > 0
-    new_answer = new_group | np.concatenate(
-        [[False], (answers[rows][1:] != answers[rows][:-1]).any(axis=1)]
-    )[: rows.size].astype(bool)
+    new_answer = new_group | np.concatenate([[False], (answers[rows][1:] != answers[rows][:-1]).any(axis=1)])[
+        : rows.size
+    ].astype(bool)
     new_id = new_answer | np.concatenate([[False], ids[rows][1:] != ids[rows][:-1]])[: rows.size]
     asked_again = np.unique(group[~new_group & new_id])
     noisy, counts = np.unique(group[new_answer & ~new_group], return_counts=True)

@@ -33,6 +33,7 @@ Indices = npt.NDArray[np.int64]
 
 STAGE = "check leakage"
 THREADS = 2
+BATCH_ROWS = 1_024
 
 
 class Leak(NamedTuple):
@@ -124,7 +125,7 @@ def _compared(
         under_way: deque[Future[tuple[Indices, list[Found]]]] = deque()
         for places, batch in batches:
             under_way.append(threads.submit(compare, places, batch))
-            if len(under_way) > 2 * THREADS:
+            if len(under_way) > THREADS:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
@@ -134,7 +135,7 @@ def _other_rows(
     validated: Path, position: Indices, sides: npt.NDArray[np.object_]
 ) -> Iterator[tuple[Indices, pa.RecordBatch]]:
     """Yield the training and validation rows, with their positions in the assignment."""
-    for first, batch in read_batches(validated, ["text", "roles", "request_hash"], rows=2_048):
+    for first, batch in read_batches(validated, ["text", "roles", "request_hash"], rows=BATCH_ROWS):
         places = position[first : first + batch.num_rows]
         wanted = np.flatnonzero(places >= 0)
         wanted = wanted[sides[places[wanted]] != "evaluation"]

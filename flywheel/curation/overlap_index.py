@@ -18,6 +18,7 @@ Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 _CHUNK_PAIRS = 8_192
+_MOST_PROBES = 8
 
 
 class Overlaps(NamedTuple):
@@ -49,7 +50,7 @@ class OverlapIndex:
         self.sizes = np.bincount(owners, minlength=count)
         self.begins = np.cumsum(self.sizes) - self.sizes
         need = np.maximum(np.ceil(floor * self.sizes - 1e-9).astype(np.int64), 1)
-        self.probes = np.maximum(need // 4, 1)
+        self.probes = np.clip(need // 4, 1, _MOST_PROBES)
 
         distinct, places, frequency = np.unique(self.hashes, return_inverse=True, return_counts=True)
         by_rarity = np.lexsort((self.hashes, frequency[places], owners))

@@ -72,7 +72,9 @@ def gather(data: Bytes, starts: Indices, ends: Indices) -> tuple[Bytes, Indices]
 def _windows(data: Bytes, size: int) -> Words:
     """A number for each window; up to eight bytes it is the window itself, so that no two collide."""
     count = max(data.size - size + 1, 0)
-    padded = np.concatenate([data, np.zeros(size + 8, dtype=np.uint8)])  # windows are read eight bytes at a time
+    padded = np.concatenate(
+        [data, np.zeros(size + 8, dtype=np.uint8)]
+    )  # windows are read eight bytes at a time
 
     def eight_bytes_from(place: int) -> Words:
         return np.ndarray(count, dtype="<u8", buffer=padded, offset=place, strides=(1,))
