@@ -21,10 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Curate and show the funnel. An interrupted or failed run leaves nothing in DIR."""
     from pathlib import Path
 
-    from flywheel.cli.lean_imports import leave_pandas_out
+    from flywheel.cli.lean_process import be_lean
 
     if arguments.own_process:
-        leave_pandas_out()
+        be_lean()
 
     from blocks.file_log_store import FileLogStore
     from blocks.ports import LogQuery

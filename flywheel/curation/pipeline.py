@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,20 @@ def curate(
             steps.rejected_lines,
             {name: funnel[name] for name in READ_AS if name not in ("train", "validation", "evaluation")},
         )
-        steps.counts["datasets"] = build_datasets(
-            validated, checked, result, config.data_split_config, progress
-        )
+        with ThreadPoolExecutor(
+            1
+        ) as beside:  # its work is done in processes; this one has time for the examples
+            building = beside.submit(
+                build_datasets, validated, checked, result, config.data_split_config, progress
+            )
+            icl = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress)
+            steps.counts["datasets"] = building.result()
+        steps.counts["icl"] = icl
         check(
             "rows of datasets",
             sum(steps.counts["datasets"]["rows"].values()),
             {name: funnel[name] for name in ("train", "validation", "evaluation")},
         )
-        steps.counts["icl"] = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress)
         shutil.copyfile(checked / CERTIFICATE_FILE, result / CERTIFICATE_FILE)
         return write_manifest(result, _content(config, funnel, steps.counts))
 

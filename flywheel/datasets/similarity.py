@@ -18,6 +18,10 @@ BUCKETS = 1 << 18
 LONGEST_TEXT = 8_000  # bytes of a text that are looked at, from its end: where the question stands
 SHINGLE_BYTES = 5
 BLOCK = 512  # texts hashed at once
+COMMON = 0.2
+"""Share of the texts from which an n-gram tells nothing: greetings, set phrases. Leaving them out makes the
+product several times cheaper."""
+ENOUGH_TO_KNOW = 200  # texts below which no n-gram is called common
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Hashes = npt.NDArray[np.uint64]
@@ -31,6 +35,8 @@ class LexicalIndex:
         counts = _count_matrix(texts)
         present = np.bincount(counts.indices, minlength=BUCKETS)
         self._idf = (np.log((1 + len(texts)) / (1 + present)) + 1).astype(np.float32)
+        if len(texts) >= ENOUGH_TO_KNOW:
+            self._idf[present > COMMON * len(texts)] = 0
         self._by_gram = self._weighted(counts).T.tocsr()
 
     def similarities(self, queries: Sequence[str]) -> Floats:
@@ -42,12 +48,12 @@ class LexicalIndex:
 
     def _weighted(self, counts: Any) -> Any:
         # log(1 + count) damps repeated n-grams; unit length makes the product the cosine
-        weighted = counts.copy()
-        weighted.data = np.log1p(weighted.data) * self._idf[weighted.indices]
-        row_of = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        lengths = np.sqrt(np.bincount(row_of, weights=weighted.data**2, minlength=counts.shape[0]))
-        weighted.data = (weighted.data / lengths[row_of]).astype(np.float32)
-        return weighted
+        counts.data = np.log1p(counts.data) * self._idf[counts.indices]
+        counts.eliminate_zeros()
+        squares = np.concatenate([[0.0], np.cumsum(np.square(counts.data, dtype=np.float64))])[counts.indptr]
+        lengths = np.sqrt(np.diff(squares)).astype(np.float32)
+        counts.data /= np.repeat(lengths, np.diff(counts.indptr))
+        return counts
 
 
 def shingles(text: str, size: int = SHINGLE_BYTES) -> Hashes:

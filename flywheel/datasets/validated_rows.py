@@ -45,7 +45,8 @@ def read_assignment(assignment: Path) -> pa.Table:
     path = assignment / ASSIGNMENT_FILE if assignment.is_dir() else assignment
     if not path.is_file():
         raise DatasetError(f"{path} is missing; run the curation again from its start.")
-    return pq.read_table(path).sort_by("record_id")
+    columns = ["row", "record_id", "answer_class", "cluster", "weight", "split"]
+    return pq.read_table(path, columns=columns, use_threads=False).sort_by("record_id")
 
 
 def batches_of(part: Part, rows: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.RecordBatch]]:

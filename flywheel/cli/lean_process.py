@@ -6,6 +6,7 @@ frame, and the import takes up to a second of a command that is done in five.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -22,7 +23,11 @@ class _NoPandas(MetaPathFinder):
         return None
 
 
-def leave_pandas_out() -> None:
-    """From now on `import pandas` fails in this process. Only for a process that runs one command and ends."""
+def be_lean() -> None:
+    """From now on `import pandas` fails in this process, and pyarrow, here and in workers, gives memory back.
+
+    Call it before pyarrow is imported, and only in a process that runs one command and ends.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _NoPandas())
