@@ -1,0 +1,5 @@
+"""Fine-tuning and serving on this machine, in worker processes of their own.
+
+`platform.LocalPlatform` is the way in and imports nothing heavy. `trainer` and `server` are the two worker processes;
+what both share (chat rendering, packed attention, model loading) makes training and serving see the same tokens.
+"""

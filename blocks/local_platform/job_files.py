@@ -1,0 +1,82 @@
+"""What the platform and the training process tell each other through the job's directory.
+
+job.json       what to train            written by the platform before the process starts
+process.json   who trains               written by the platform
+status.json    how far it is            written by the training process
+checkpoint.pt  where to go on           written by the training process
+adapter/       the result, PEFT's own format with card.json; there whole or not at all
+log.txt        what the process printed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+JOB_FILE = "job.json"
+PROCESS_FILE = "process.json"
+STATUS_FILE = "status.json"
+CHECKPOINT_FILE = "checkpoint.pt"
+ADAPTER_FOLDER = "adapter"
+CARD_FILE = "card.json"
+LOG_FILE = "log.txt"
+TRAINING_FILE = "training.jsonl"
+VALIDATION_FILE = "validation.jsonl"
+
+
+State = Literal["running", "completed", "failed", "cancelled"]
+
+
+class JobSpec(msgspec.Struct, frozen=True):
+    """One fine-tune. `data` is the SHA-256 of the training and validation rows."""
+
+    name: str
+    model: str
+    folder: str
+    train: str
+    data: str
+    training: dict[str, Any]
+    lora: dict[str, Any]
+
+    def same_work_as(self, other: JobSpec) -> bool:
+        """Whether both train the same thing; where the rows lie does not matter."""
+        return msgspec.structs.replace(self, train=other.train, folder=other.folder) == other
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """How far a job is. `tokens` counts what the rows have, each row in full and each epoch anew; `computed_tokens`
+    what was left to compute once shared prefixes were shared."""
+
+    state: State = "running"
+    epoch: int = 0
+    step: int = 0
+    total_steps: int = 0
+    rows: int = 0
+    skipped_rows: int = 0
+    loss: float | None = None
+    val_loss: float | None = None
+    tokens: int = 0
+    computed_tokens: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+    error: str | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput of training, over the time it really trained."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+def data_hash(train: Path) -> str:
+    """SHA-256 over the names and contents of the two files; a missing validation file counts as empty."""
+    digest = hashlib.sha256()
+    for name in (TRAINING_FILE, VALIDATION_FILE):
+        path = train / name
+        digest.update(f"{name}:{path.stat().st_size if path.is_file() else 0}\n".encode())
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

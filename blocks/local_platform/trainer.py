@@ -1,0 +1,211 @@
+"""The worker process of one fine-tune: python -m blocks.local_platform.trainer JOB_DIRECTORY
+
+It needs nobody once it runs: its state is in the directory. SIGTERM makes it save where it is and end as cancelled;
+started again, it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from blocks.local_platform import job_files
+from blocks.local_platform.atomic_json import read_json, write_json
+from blocks.local_platform.job_files import JobSpec, JobStatus
+from flywheel.config import LoraConfig, TrainingConfig
+from flywheel.errors import DatasetError, FlywheelError
+
+if TYPE_CHECKING:
+    from blocks.local_platform.lora_training import LoraTraining
+    from blocks.local_platform.training_rows import Rows
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+MOST_VALIDATION_ROWS = 64
+
+
+class Cancelled(Exception):
+    """SIGTERM came."""
+
+
+class Trainer:
+    """One run of the process over a job's directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        spec = read_json(folder / job_files.JOB_FILE, JobSpec)
+        if spec is None:
+            raise DatasetError(
+                f"{folder} holds no readable {job_files.JOB_FILE}; submit the fine-tune again."
+            )
+        self._spec = spec
+        self._training = TrainingConfig.model_validate(spec.training)
+        self._lora = LoraConfig.model_validate(spec.lora)
+        self._cancelled = False
+        self.status = JobStatus(detail="loading")
+
+    def cancel(self, *_: Any) -> None:
+        """Stop after the current step. For use as a signal handler."""
+        self._cancelled = True
+
+    def tell(self, **changes: Any) -> None:
+        """Change the status and write it down."""
+        self.status = msgspec.structs.replace(self.status, **changes)
+        write_json(self._folder / job_files.STATUS_FILE, self.status)
+
+    def run(self) -> None:
+        """Train to the end, or until cancelled."""
+        from blocks.local_platform.chat_format import ChatFormat
+        from blocks.local_platform.training_rows import read_rows
+
+        self.tell()
+        chat_format = ChatFormat(Path(self._spec.folder))
+        train = Path(self._spec.train)
+        rows = read_rows(train / job_files.TRAINING_FILE, chat_format, self._training.max_seq_length)
+        held_out = read_rows(train / job_files.VALIDATION_FILE, chat_format, self._training.max_seq_length)
+        for reason, count in rows.skipped.items():
+            print(f"{count} training rows left out: {reason}", flush=True)
+        if not rows.examples:
+            raise DatasetError(
+                f"None of the {sum(rows.skipped.values())} training rows can be used "
+                f"({'; '.join(rows.skipped) or 'there are none'}). Raise max_seq_length or give more rows."
+            )
+        self._stop_if_cancelled()
+        training = self._prepare(rows)
+        self._train(training, rows, held_out)
+        self._finish(training, rows)
+
+    def _prepare(self, rows: Rows) -> LoraTraining:
+        from blocks.local_platform.lora_training import LoraTraining
+        from blocks.local_platform.model_loading import fastest_dtype, load_model, pick_device, use_cores
+
+        use_cores()
+        device = pick_device()
+        model = load_model(Path(self._spec.folder), device, fastest_dtype(device))
+        steps = self._training.epochs * self._steps_of_epoch(rows)
+        training = LoraTraining(model, self._training, self._lora, steps)
+        self.tell(
+            total_steps=steps, rows=len(rows.examples), skipped_rows=sum(rows.skipped.values()), detail=""
+        )
+        self._restore(training)
+        return training
+
+    def _steps_of_epoch(self, rows: Rows) -> int:
+        return -(-len(rows.examples) // self._training.batch_size)
+
+    def _train(self, training: LoraTraining, rows: Rows, held_out: Rows) -> None:
+        from blocks.local_platform.lora_training import order_of_rows
+
+        per_epoch = self._steps_of_epoch(rows)
+        saved = last = time.monotonic()
+        while self.status.step < self.status.total_steps:
+            self._stop_if_cancelled(training)
+            epoch, within = divmod(self.status.step, per_epoch)
+            order = order_of_rows(len(rows.examples), self._training.seed, epoch)
+            chosen = order[within * self._training.batch_size : (within + 1) * self._training.batch_size]
+            examples = [rows.examples[row] for row in chosen]
+            loss, computed = training.step(self.status.step, examples)
+            val_loss = self.status.val_loss
+            if within == per_epoch - 1:
+                val_loss = training.validate(held_out.examples[:MOST_VALIDATION_ROWS])
+            now = time.monotonic()
+            self.tell(
+                epoch=epoch + 1,
+                step=self.status.step + 1,
+                loss=loss,
+                val_loss=val_loss,
+                tokens=self.status.tokens + sum(len(e.prompt) + len(e.answer) for e in examples),
+                computed_tokens=self.status.computed_tokens + computed,
+                seconds=self.status.seconds + now - last,
+            )
+            last = now
+            if within == per_epoch - 1 or now - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self._save(training)
+                saved = last = time.monotonic()
+
+    def _stop_if_cancelled(self, training: LoraTraining | None = None) -> None:
+        if self._cancelled:
+            if training is not None:
+                self._save(training)
+            raise Cancelled
+
+    def _save(self, training: LoraTraining) -> None:
+        import torch
+
+        temporary = self._folder / f".{job_files.CHECKPOINT_FILE}.{os.getpid()}"
+        torch.save({"training": training.state(), "status": msgspec.to_builtins(self.status)}, temporary)
+        os.replace(temporary, self._folder / job_files.CHECKPOINT_FILE)
+
+    def _restore(self, training: LoraTraining) -> None:
+        import torch
+
+        checkpoint = self._folder / job_files.CHECKPOINT_FILE
+        if not checkpoint.is_file():
+            return
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        status = msgspec.convert(saved["status"], JobStatus)
+        if status.total_steps != self.status.total_steps:
+            return  # of another version of the rows or of this program
+        training.restore(saved["training"])
+        self.tell(**{name: getattr(status, name) for name in ("epoch", "step", "loss", "val_loss", "tokens")})
+        self.tell(computed_tokens=status.computed_tokens, seconds=status.seconds)
+        print(f"resumed at step {status.step} of {status.total_steps}", flush=True)
+
+    def _finish(self, training: LoraTraining, rows: Rows) -> None:
+        from blocks.local_platform.model_files import weights_hash
+
+        target = self._folder / job_files.ADAPTER_FOLDER
+        temporary = self._folder / f".adapter.{os.getpid()}"
+        training.save_adapter(temporary, self._spec.model)
+        packages = ("torch", "transformers", "peft")
+        card = {
+            "job": self._spec.name,
+            "base_model": self._spec.model,
+            "base_weights_sha256": weights_hash(Path(self._spec.folder)),
+            "data_sha256": self._spec.data,
+            "training_config": self._spec.training,
+            "lora_config": self._spec.lora,
+            "rows": len(rows.examples),
+            "skipped_rows": rows.skipped,
+            "train_loss": self.status.loss,
+            "val_loss": self.status.val_loss,
+            "tokens": self.status.tokens,
+            "seconds": self.status.seconds,
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+        }
+        (temporary / job_files.CARD_FILE).write_bytes(
+            msgspec.json.format(msgspec.json.encode(card), indent=1)
+        )
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(temporary, target)
+        self.tell(state="completed")
+        (self._folder / job_files.CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Run the job whose directory is the only argument."""
+    trainer = Trainer(Path(sys.argv[1]))
+    signal.signal(signal.SIGTERM, trainer.cancel)
+    try:
+        trainer.run()
+    except Cancelled:
+        trainer.tell(state="cancelled")
+        return 0
+    except FlywheelError as error:
+        trainer.tell(state="failed", error=str(error))
+        return 1
+    except Exception as error:
+        trainer.tell(state="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
