@@ -89,7 +89,7 @@ def certificate(
         "leaking_rows": dict(rows_by_method),
         "thresholds": config.model_dump(),
         "methods": METHODS,
-        "listed": "No pair at a threshold is missed. Below it, those that the search met are listed, down to "
+        "listed": "Pairs below a threshold are listed if the search met them, down to "
         f"{LISTED} of a threshold.",
         "notes": notes,
         "closest_pairs_left": closest,

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from flywheel.config import LeakageConfig
 from flywheel.curation.normalised_text import Normalised, Normaliser, Stretches
-from flywheel.curation.overlap_index import OverlapIndex
+from flywheel.curation.overlap_index import ElementSets, OverlapIndex, count_shared
 from flywheel.curation.validated_table import hash_words, numbers, read_batches, row_numbers
 from flywheel.records.answers import answer_message
 from flywheel.records.messages import content_text
@@ -31,7 +31,8 @@ METHODS = {
     "message both stand in the row's own messages.",
     "ngram_overlap": "Share of the item's word n-grams that the row holds, both normalised; items shorter than an "
     "n-gram are left to same_text.",
-    "jaccard": "Jaccard similarity of the sets of character shingles of the normalised conversations.",
+    "jaccard": "Jaccard similarity of the sets of character shingles of the normalised conversations; computed for "
+    "every pair that shares enough windows of twice a shingle's length; items shorter than that are left to same_text.",
 }
 LISTED = 0.75
 """Pairs that reach this share of a threshold are reported as well: those that are met, for the certificate to list."""
@@ -60,9 +61,13 @@ class EvaluationSide:
         filled = np.flatnonzero(texts.ends > texts.starts)
         self._texts = _Lookup(stretches.whole()[filled], filled)
         self._requests = _Lookup(hash_words(table["request_hash"])[:, 0], np.arange(rows.size))
-        ngrams, shingles = stretches.word_ngrams(config.ngram_size), stretches.windows(config.shingle_size)
-        self._ngrams = OverlapIndex(*ngrams, rows.size, config.ngram_overlap)
-        self._shingles = OverlapIndex(*shingles, rows.size, config.similarity_threshold)
+        self._ngrams = ElementSets(*stretches.word_ngrams(config.ngram_size), rows.size)
+        self._shingles = ElementSets(*stretches.windows(config.shingle_size), rows.size)
+        self._ngram_index = OverlapIndex(self._ngrams, config.ngram_overlap)
+        # An edit spoils at most twice as many windows of twice the length, so of those a row with Jaccard
+        # similarity t shares at least 1 - 2 (1 - t), and they are far rarer. Searched is from four fifths of that.
+        windows = ElementSets(*stretches.windows(2 * config.shingle_size), rows.size)
+        self._window_index = OverlapIndex(windows, max(0.8 * (2 * config.similarity_threshold - 1), 0.2))
         self._answers = _Answers(validated, rows, table, self._normalise) if with_history else None
 
     def compare(self, batch: pa.RecordBatch) -> Iterator[Found]:
@@ -78,17 +83,21 @@ class EvaluationSide:
         yield self._similar_shingles(stretches)
 
     def _shared_ngrams(self, stretches: Stretches) -> Found:
-        found = self._ngrams.find(*stretches.word_ngrams(self._config.ngram_size))
-        share = found.shared / np.maximum(found.item_sizes, 1)
-        return _worth_listing("ngram_overlap", self._config.ngram_overlap, found.rows, found.items, share)
+        hashes, owners = stretches.word_ngrams(self._config.ngram_size)
+        rows, items = self._ngram_index.candidates(hashes, owners)
+        wanted = np.isin(owners, rows)
+        held = ElementSets(hashes[wanted], owners[wanted], stretches.texts.starts.size)
+        share = count_shared(held, self._ngrams, rows, items) / np.maximum(self._ngrams.sizes[items], 1)
+        return _worth_listing("ngram_overlap", self._config.ngram_overlap, rows, items, share)
 
     def _similar_shingles(self, stretches: Stretches) -> Found:
-        found = self._shingles.find(*stretches.windows(self._config.shingle_size))
-        union = found.item_sizes + found.row_sizes - found.shared
-        similarity = found.shared / np.maximum(union, 1)
-        return _worth_listing(
-            "jaccard", self._config.similarity_threshold, found.rows, found.items, similarity
-        )
+        size, threshold = self._config.shingle_size, self._config.similarity_threshold
+        rows, items = self._window_index.candidates(*stretches.windows(2 * size))
+        chosen, places = np.unique(rows, return_inverse=True)
+        held = ElementSets(*stretches.of(chosen).windows(size), chosen.size)
+        shared = count_shared(held, self._shingles, places, items)
+        union = held.sizes[places] + self._shingles.sizes[items] - shared
+        return _worth_listing("jaccard", threshold, rows, items, shared / np.maximum(union, 1))
 
 
 class _Lookup:

@@ -113,6 +113,14 @@ class Stretches:
         inverse[0] = 1
         self._inverse = np.multiply.accumulate(inverse)
 
+    def of(self, chosen: Indices) -> Stretches:
+        """The same of some of the texts, by their numbers."""
+        texts = self.texts
+        lengths = texts.ends[chosen] - texts.starts[chosen]
+        ends = np.cumsum(lengths)
+        places = np.arange(lengths.sum()) + np.repeat(texts.starts[chosen] - (ends - lengths), lengths)
+        return Stretches(Normalised(texts.data[places], ends - lengths, ends))
+
     def hashes(self, begins: Indices, ends: Indices) -> Words:
         """Hashes of the stretches from `begins` to `ends`."""
         words = self._sums[ends] - self._sums[begins]

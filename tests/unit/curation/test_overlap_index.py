@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.curation.overlap_index import OverlapIndex
+from flywheel.curation.overlap_index import ElementSets, OverlapIndex, count_shared
 from flywheel.curation.shingles import mix
 
 SETS = st.lists(st.lists(st.integers(0, 15), max_size=14), min_size=1, max_size=8)
@@ -20,21 +20,14 @@ def elements(sets: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_no_pair_at_the_floor_is_missed_and_every_count_is_right(
     items: list[list[int]], rows: list[list[int]], floor: float
 ) -> None:
-    found = OverlapIndex(*elements(items), len(items), floor).find(*elements(rows))
-    pairs = {
-        (int(row), int(item)): place
-        for place, (row, item) in enumerate(zip(found.rows, found.items, strict=True))
-    }
-    assert len(pairs) == found.rows.size
-    for row, mine in enumerate(rows):
-        for item, theirs in enumerate(items):
-            shared = len(set(mine) & set(theirs))
-            if (row, item) in pairs:
-                place = pairs[row, item]
-                assert (found.shared[place], found.row_sizes[place], found.item_sizes[place]) == (
-                    shared,
-                    len(set(mine)),
-                    len(set(theirs)),
-                )
-            else:
-                assert not theirs or shared < floor * len(set(theirs)) or shared == 0
+    item_sets, row_sets = ElementSets(*elements(items), len(items)), ElementSets(*elements(rows), len(rows))
+    found = OverlapIndex(item_sets, floor).candidates(*elements(rows))
+    pairs = set(zip(*(each.tolist() for each in found), strict=True))
+    assert len(pairs) == found[0].size
+    every = [(row, item) for row in range(len(rows)) for item in range(len(items))]
+    counts = count_shared(row_sets, item_sets, *np.array(every).T)
+    for (row, item), counted in zip(every, counts.tolist(), strict=True):
+        shared, size = len(set(rows[row]) & set(items[item])), len(set(items[item]))
+        assert counted == shared
+        if size and shared >= max(floor * size, 1):
+            assert (row, item) in pairs
