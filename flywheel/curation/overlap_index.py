@@ -78,6 +78,7 @@ class OverlapIndex:
         self.shift = np.uint64(64 - bits)
         slots = np.arange((1 << bits) + 1, dtype=np.int64)
         self.slots = np.searchsorted((self.keys >> self.shift).astype(np.int64), slots).astype(np.int32)
+        self.filled = np.diff(self.slots) > 0  # small enough for the cache, and says no to most
 
     def candidates(self, hashes: Words, rows: Indices) -> tuple[Indices, Indices]:
         """Pairs of a row and an item that may share as much as the floor, each of shape (pairs,), by row.
@@ -103,10 +104,9 @@ class OverlapIndex:
     def _look_up(self, hashes: Words) -> tuple[Indices, Indices]:
         """Which of the hashes are keys, ascending, and which keys they are."""
         slots = (hashes >> self.shift).astype(np.int64)
-        places = self.slots[slots]
-        elements = np.flatnonzero(places < self.slots[slots + 1])  # those whose slot is not empty
-        slots, places = slots[elements], places[elements]
-        wanted, ends = hashes[elements], self.slots[slots + 1]
+        elements = np.flatnonzero(self.filled[slots])
+        slots, wanted = slots[elements], hashes[elements]
+        places, ends = self.slots[slots], self.slots[slots + 1]
         found = self.keys[places] == wanted
         behind = np.flatnonzero(~found)  # of which the key, if there, stands further on in the slot
         while behind.size:
