@@ -29,7 +29,7 @@ async def deploy(run_id: str, candidate: CandidateConfig, config: FlywheelConfig
     name = deployment_name(run_id, candidate)
     platform = await open_platform(config.connections)
     await _record(config, run_id, "deployment", name)
-    async with reporting(f"deploy-{candidate.name}") as progress:
+    async with reporting(f"deploy-{candidate.name}", known_as={name: candidate.name}) as progress:
         return await platform.deploy(name, candidate, progress)
 
 
@@ -73,7 +73,7 @@ async def fine_tune(
         lora=config.lora_for(candidate),
     )
     await _record(config, run_id, "fine-tune", name)
-    async with reporting(f"fine-tune-{candidate.name}") as progress:
+    async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
         customization = await platform.fine_tune(request, progress)
     runs = await open_run_store(config.connections)
     runs.strike_resource("fine-tune", name)

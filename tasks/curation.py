@@ -13,12 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flywheel.curation.deduplication import deduplicate
-from flywheel.curation.extraction import extract
-from flywheel.curation.leakage import check_leakage
-from flywheel.curation.split import split
-from flywheel.curation.validate_stage import validate
-from flywheel.datasets.icl import build_icl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
@@ -29,7 +23,13 @@ import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform
 from blocks.ports import DatasetRef, LogQuery
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.extraction import extract
+from flywheel.curation.leakage import check_leakage
+from flywheel.curation.split import split
+from flywheel.curation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
+from flywheel.datasets.icl import build_icl
 from flywheel.progress import Progress
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
@@ -178,11 +178,15 @@ async def build_icl_dataset(
             records, sides, out, config.icl_config, config.data_split_config, counter, context, progress
         )
 
-    return await _find_or_make(config, "icl", _key([records, sides], settings), make)
+    return await _find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
 
 
 async def _find_or_make(
-    config: FlywheelConfig, kind: str, key: dict[str, Any], make: Callable[[Path, Progress], dict[str, Any]]
+    config: FlywheelConfig,
+    kind: str,
+    key: dict[str, Any],
+    make: Callable[[Path, Progress], dict[str, Any]],
+    of: str = "",
 ) -> Reference:
     store = await open_dataset_store(config.connections)
     found = store.find(kind, key)
@@ -193,7 +197,7 @@ async def _find_or_make(
                 staging.counts = make(staging.path, progress)
             return staging.ref
 
-        found = await in_thread(kind, work)
+        found = await in_thread(f"{kind} {of}".strip(), work, of)
     return Reference(name=found.name, uri=found.uri, counts=found.counts)
 
 

@@ -27,7 +27,9 @@ class WorkCancelled(Exception):
 class _Relay:
     """Takes reports from any thread; remembers the newest for the artifact."""
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str, known_as: dict[str, str]) -> None:
+        self._suffix = suffix
+        self._known_as = known_as
         self._listener = listener()
         self.latest: tuple[str, int, int | None, str] | None = None
         self.cancelled = False
@@ -35,18 +37,28 @@ class _Relay:
     def __call__(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         if self.cancelled:
             raise WorkCancelled(stage)
+        for name, known_as in self._known_as.items():
+            stage = stage.replace(name, known_as)
+        stage += self._suffix
         self.latest = (stage, done, total, detail)
         self._listener(stage, done, total, detail)
 
 
 @asynccontextmanager
-async def reporting(name: str) -> AsyncIterator[Progress]:
+async def reporting(
+    name: str, of: str = "", known_as: dict[str, str] | None = None
+) -> AsyncIterator[Progress]:
     """A `Progress` for the body of a task.
+
+    Args:
+        name: Of the work; the artifact's key is made from it.
+        of: Put behind the name of each stage, to tell candidates apart.
+        known_as: Names of remote things, and what people call them.
 
     Every report reaches this process's listener at once; the newest goes to a progress artifact with the key
     `progress-<name>` every few seconds, so that watching costs the same whatever the work reports.
     """
-    relay = _Relay()
+    relay = _Relay(f" {of}" if of else "", known_as or {})
     pump = asyncio.create_task(_pump(relay, f"progress-{slug(name)}"))
     try:
         yield relay
@@ -56,9 +68,9 @@ async def reporting(name: str) -> AsyncIterator[Progress]:
             await pump
 
 
-async def in_thread(name: str, function: Callable[[Progress], T]) -> T:
+async def in_thread(name: str, function: Callable[[Progress], T], of: str = "") -> T:
     """Run blocking work in a thread with progress; a cancelled task makes it stop at its next report."""
-    async with reporting(name) as progress:
+    async with reporting(name, of) as progress:
         try:
             return await asyncio.to_thread(function, progress)
         except asyncio.CancelledError:

@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"flywheel {arguments.command}: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        _say(f"flywheel {arguments.command}: interrupted")
+    except KeyboardInterrupt as stop:
+        what_next = f"; {stop}" if str(stop) else ""
+        _say(f"flywheel {arguments.command}: interrupted{what_next}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`); what it took is what it wanted.
@@ -71,6 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         _say(f"flywheel {arguments.command}: {_describe_os_error(error)}")
+        return 1
+    except Exception as error:  # the last line of defence: a defect of ours, told without a wall of text
+        if arguments.debug:
+            raise
+        _say(
+            f"flywheel {arguments.command}: unexpected {type(error).__name__}: {error}. This is a defect; please report "
+            "it with what `--debug` prints."
+        )
         return 1
 
 

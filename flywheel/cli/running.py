@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -29,16 +28,19 @@ def run_here(
     from flywheel.cli.terminal import progress_bars
     from flywheel.progress import listening
 
-    _quieten(debug)
-    from prefect.settings import PREFECT_LOGGING_LEVEL, PREFECT_LOGGING_TO_API, temporary_settings
+    _quieten(debug)  # before Prefect is imported: it reads its logging settings once
+    from prefect.exceptions import TerminationSignal
 
-    level = {PREFECT_LOGGING_LEVEL: "DEBUG" if debug else "INFO", PREFECT_LOGGING_TO_API: True}
-    with temporary_settings(level), progress_bars(enabled=not quiet) as progress:
+    with progress_bars(enabled=not quiet) as progress:
         progress("Prefect server", 0, 1)
         with prefect_server(keep=keep_server) as url:
             progress("Prefect server", 1, 1, url.removesuffix("/api"))
-            with listening(progress):
-                return asyncio.run(_run(config, run_id or new_run_id()))
+            run_id = run_id or new_run_id()
+            try:
+                with listening(progress):
+                    return asyncio.run(_run(config, run_id))
+            except (KeyboardInterrupt, TerminationSignal):
+                raise KeyboardInterrupt(f"go on with --resume {run_id}") from None
 
 
 def new_run_id() -> str:
@@ -64,13 +66,5 @@ async def _run(config: FlywheelConfig, run_id: str) -> RunResult:
 
 def _quieten(debug: bool) -> None:
     """Prefect's logs go to its server; the terminal belongs to the bars and the result."""
-    if debug:
-        return
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            if (
-                getattr(handler, "stream", None) in {sys.stderr, sys.stdout}
-                or "Console" in type(handler).__name__
-            ):
-                logger.removeHandler(handler)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "DEBUG" if debug else "INFO")
