@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,15 @@ class _Steps:
         to.mkdir()
         self.counts[name] = step(to)
         self.rejected_lines += append_lines(to / REJECTED_FILE, self._rejected)
+        give_memory_back()
+
+
+def give_memory_back() -> None:
+    """Hand what a step has freed back to the system; the allocator of the C library would keep it for the
+    next.
+    """
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _icl_or_why_not(

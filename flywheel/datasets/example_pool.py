@@ -29,7 +29,7 @@ COLUMNS = ("request", "response", "choice", "text")
 
 
 class ExamplePool:
-    """Examples by position; turns, token counts and shingles are made when first asked for, and kept."""
+    """Examples by position; token counts and shingles are made when first asked for, and kept."""
 
     def __init__(
         self,
@@ -51,7 +51,6 @@ class ExamplePool:
         self.texts: list[str] = logged["text"].to_pylist()
         self._parse = parse_function_arguments
         self._count = count
-        self._turns: dict[int, list[Message]] = {}
         self._tokens: dict[int, int] = {}
         self._shingles: dict[int, Hashes] = {}
 
@@ -60,13 +59,10 @@ class ExamplePool:
 
     def turns(self, position: int) -> list[Message]:
         """The example as chat turns, under the ids of example 0; see `flywheel.datasets.examples`."""
-        if position not in self._turns:
-            request: dict[str, Any] = msgspec.json.decode(self._rows["request"][position].as_py())
-            response: dict[str, Any] = msgspec.json.decode(self._rows["response"][position].as_py())
-            answer = answer_message(response, self._rows["choice"][position].as_py()) or {}
-            turns = example_turns(request["messages"], answer, self._parse)
-            self._turns[position] = with_own_ids(turns, 0)
-        return self._turns[position]
+        request: dict[str, Any] = msgspec.json.decode(self._rows["request"][position].as_py())
+        response: dict[str, Any] = msgspec.json.decode(self._rows["response"][position].as_py())
+        answer = answer_message(response, self._rows["choice"][position].as_py()) or {}
+        return with_own_ids(example_turns(request["messages"], answer, self._parse), 0)
 
     def tokens(self, position: int) -> int:
         """What the example adds to a prompt as turns."""

@@ -9,7 +9,7 @@ An item without its examples would be the base item under another name, so it is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,28 +74,16 @@ def build_icl(
     pool = ExamplePool(
         chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message
     )
-    calls = logged.slice(0, held_out.num_rows)
-    rows = [
-        evaluation_row(
-            assigned["record_id"],
-            msgspec.json.decode(call["request"]),
-            msgspec.json.decode(call["response"]),
-            assigned["cluster"],
-            assigned["weight"],
-            split.parse_function_arguments,
-        )
-        for assigned, call in zip(held_out.to_pylist(), calls.to_pylist(), strict=True)
-    ]
-    texts = calls["text"].to_pylist()
-    items = [_item(row, text, context, config, prices) for row, text in zip(rows, texts, strict=True)]
+    calls = _Calls(held_out, logged.slice(0, held_out.num_rows), split.parse_function_arguments)
+    items = [_item(row, text, context, config, prices) for row, text in zip(calls, calls.texts, strict=True)]
 
     out.mkdir(parents=True, exist_ok=True)
     tally = _Tally()
     with (out / EVAL_FILE).open("wb") as kept, (out / NOT_RUN_FILE).open("wb") as not_run:
         for done, (row, item, examples) in enumerate(
-            zip(rows, items, select(items, pool, config, split.random_seed), strict=True)
+            zip(calls, items, select(items, pool, config, split.random_seed), strict=True)
         ):
-            progress(STAGE, done, len(rows))
+            progress(STAGE, done, len(items))
             request, used, added = _compose(row["request"], examples, pool, config, prices, item.budget)
             if used < config.min_examples:
                 not_run.write(encode_line(_refusal(item, used, config, context)))
@@ -103,16 +91,40 @@ def build_icl(
                 continue
             kept.write(encode_line({**row, "request": request}))
             tally.add(used, added)
-    progress(STAGE, len(rows), len(rows))
+    progress(STAGE, len(items), len(items))
     if not tally.examples:
-        raise DataError(_nothing_to_run(len(rows), tally.reasons, config, context))
+        raise DataError(_nothing_to_run(len(items), tally.reasons, config, context))
     return {
-        **tally.summary(len(rows)),
+        **tally.summary(len(items)),
         "pool": len(pool),
         "context_length": context,
         "counter": counter.name,
         "counter_exact": counter.exact,
     }
+
+
+class _Calls:
+    """The evaluation rows of the base set; they are decoded anew each time, so that one at a time is in
+    memory.
+    """
+
+    def __init__(self, held_out: pa.Table, logged: pa.Table, parse_function_arguments: bool) -> None:
+        self.texts: list[str] = logged["text"].to_pylist()
+        self._held_out = held_out.select(["record_id", "cluster", "weight"]).to_pylist()
+        self._logged = logged
+        self._parse = parse_function_arguments
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for position, assigned in enumerate(self._held_out):
+            request, response = (self._logged[name][position].as_py() for name in ("request", "response"))
+            yield evaluation_row(
+                assigned["record_id"],
+                msgspec.json.decode(request),
+                msgspec.json.decode(response),
+                assigned["cluster"],
+                assigned["weight"],
+                self._parse,
+            )
 
 
 class _Tally:
