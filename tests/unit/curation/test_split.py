@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,6 +90,12 @@ def test_seed_zero_is_a_seed_and_another_seed_draws_another_set(tmp_path: Path) 
     table = rows(*[(1, "a")] * 100)
     zero, again, one = (sides(run(tmp_path, table, random_seed=seed)[1]) for seed in (0, 0, 1))
     assert zero == again != one
+
+
+def test_a_split_leaves_the_random_state_of_the_process_alone(tmp_path: Path) -> None:
+    before = random.getstate(), np.random.get_state()[1].tobytes()
+    run(tmp_path, rows(*[(1, "a")] * 60), random_seed=7)
+    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
 
 
 def test_records_that_are_added_leave_most_of_the_evaluation_set_as_it_was(tmp_path: Path) -> None:
