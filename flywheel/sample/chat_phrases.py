@@ -50,6 +50,20 @@ CLOSERS = (
     "looking forward to your answer.",
 )
 
+CHAT_CLOSERS = (
+    "thanks a lot.",
+    "many thanks, {name}",
+    "cheers",
+    "kind regards, {surname}",
+    "best, {name}",
+    "ta very much",
+    "have a good one.",
+    "bye for now, {name}",
+    "all the best, {surname}",
+    "",
+)
+"""Ends of messages that ask for nothing a tool could do."""
+
 ORDER_DETAILS = (
     "it is a {colour} {product} for my {relative}",
     "I paid {price} euros by card on {date}",

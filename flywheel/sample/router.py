@@ -65,15 +65,15 @@ OFF_TOPIC = "I am sorry, I can only help with Acme orders."
 SMALL_TALK = "Thank you! Is there anything I can help you with?"
 
 INTENT_WEIGHTS = {
-    "track": 62,
-    "cancel": 62,
-    "return": 66,
-    "email": 48,
-    "store": 48,
-    "callback": 48,
-    "ask_for_order": 24,
-    "off_topic": 26,
-    "small_talk": 22,
+    "track": 60,
+    "cancel": 58,
+    "return": 60,
+    "email": 46,
+    "store": 46,
+    "callback": 46,
+    "ask_for_order": 14,
+    "off_topic": 40,
+    "small_talk": 36,
     "two_tools": 12,
 }
 """How often customers want what: calls of each intent in `sum(INTENT_WEIGHTS.values())` calls."""
@@ -93,7 +93,8 @@ def question(intent: str, rng: random.Random) -> tuple[str, Reply]:
     sentences = [f"{opener} {core}{mark}".strip(), _sentence(rng.choice(details), values)]
     if rng.random() < 0.2:
         sentences.append(_sentence(rng.choice(details), values))
-    closer = fill(rng.choice(chat_phrases.CLOSERS), values)
+    closers = chat_phrases.CHAT_CLOSERS if reply.text else chat_phrases.CLOSERS
+    closer = fill(rng.choice(closers), values)
     return " ".join(part for part in [*dict.fromkeys(sentences), closer] if part), reply
 
 

@@ -23,10 +23,10 @@ TRACK = (
 
 CANCEL = (
     "please cancel order {order} because {reason}",
-    "I want to call off {order}, {reason}",
+    "I want to cancel {order}, {reason}",
     "stop {order} before it gets packed, {reason}",
     "{reason}, so kindly scrap order number {order}",
-    "can you still take back {order}? the thing is that {reason}",
+    "can you still call off {order}? the thing is that {reason}",
     "do not send {order} any more since {reason}",
     "I need {order} to be annulled as {reason}",
     "is it too late to withdraw from {order}? {reason}",
@@ -62,10 +62,10 @@ CANCEL_REASONS = {
     "too_slow": (
         "it takes way too long to get here",
         "I cannot wait another {count} weeks for it",
-        "the delivery date slipped again and again",
+        "the delivery is getting later and later",
         "it would only come after the birthday on {date}",
         "I needed it by {date} and that is not going to happen",
-        "you keep postponing the shipping",
+        "you keep postponing it and that is too slow for me",
     ),
 }
 
