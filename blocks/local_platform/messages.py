@@ -47,9 +47,10 @@ def function_tools(tools: Any) -> list[dict[str, Any]]:
 def _message(message: Any, position: int) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise UnusableChat(f"messages[{position}] must be an object.")
-    role = ROLES.get(message.get("role") or "")
+    named = message.get("role")
+    role = ROLES.get(named) if isinstance(named, str) else None
     if role is None:
-        raise UnusableChat(f"messages[{position}] has the unknown role {message.get('role')!r}.")
+        raise UnusableChat(f"messages[{position}] has the unknown role {named!r}.")
     result: dict[str, Any] = {"role": role, "content": _text(message.get("content"), position)}
     calls = message.get("tool_calls")
     if role == "assistant" and calls:

@@ -167,7 +167,7 @@ def attend_with_bias(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, 
     if rule.softcap is not None:
         scores = torch.tanh(scores / rule.softcap) * rule.softcap
     scores = scores.view(rows, key_heads, group, tokens, -1) + bias
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = torch.softmax(scores, dim=-1)  # in float32 inside, whatever goes in and out
     return (weights.view(rows, key_heads, group * tokens, -1) @ values).view(rows, heads, tokens, size)
 
 

@@ -106,7 +106,7 @@ class RowBatch:
         scores = torch.cat([on_prefix, grouped @ own.keys.transpose(2, 3)], dim=-1)
         if rule.softcap is not None:
             scores = torch.tanh(scores / rule.softcap) * rule.softcap
-        weights = torch.softmax(scores + bias[:, None, None], dim=-1, dtype=torch.float32).to(query.dtype)
+        weights = torch.softmax(scores + bias[:, None, None], dim=-1)
         split = self.prefix_length
         for_prefix = weights[..., :split].transpose(0, 1).reshape(key_heads, rows * group, split)
         result = (for_prefix @ prefix.values[0]).view(key_heads, rows, group, size).transpose(0, 1)
