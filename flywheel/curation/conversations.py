@@ -36,14 +36,18 @@ def _continuations(table: pa.Table) -> list[tuple[npt.NDArray[np.int64], npt.NDA
     """Rows and the rows that they continue, for each chunk of the table."""
     threads = hash_words(table["thread_hash"])
     order = np.argsort(threads[:, 0])
+    ascending = threads[order, 0]
     pairs, first = [], 0
     for chunk in table["prefix_hashes"].chunks:
+        if not len(chunk.values):
+            first += len(chunk)
+            continue
         counts = numbers(chunk.value_lengths()).astype(np.int64)
         prefixes = hash_words(chunk.flatten())
         owners = np.repeat(np.arange(first, first + len(chunk)), counts)
         first += len(chunk)
-        begin = np.searchsorted(threads[order, 0], prefixes[:, 0], side="left")
-        end = np.searchsorted(threads[order, 0], prefixes[:, 0], side="right")
+        begin = np.searchsorted(ascending, prefixes[:, 0], side="left")
+        end = np.searchsorted(ascending, prefixes[:, 0], side="right")
         matches = end - begin
         places = np.arange(matches.sum()) + np.repeat(begin - (np.cumsum(matches) - matches), matches)
         child, parent = np.repeat(owners, matches), order[places]

@@ -67,7 +67,9 @@ def deduplicate(
     connect_conversations(table, groups.request_of, clusters)
     with tempfile.TemporaryFile(dir=out) as file:
         texts = _texts(validated, table, groups, config, file, _part(progress, 0, 40))
+        table = table.select(["record_id", "timestamp", "answer_class", "request_hash"])
         merged = find_near_duplicates(texts, config, clusters, _part(progress, 40, 90))
+        del texts  # a third of all the memory
     kept = _kept(table, groups, clusters, merged)
     pq.write_table(kept, out / DEDUPLICATED_FILE)
     refused = _write_rejected(validated, out, table, groups, merged, constants)

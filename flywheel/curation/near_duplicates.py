@@ -154,13 +154,10 @@ def _compare_buckets(keys: Keys, members: Indices, judge: Callable[[Indices, Ind
     compared with a dozen others there, and gets its chance in the other bands.
     """
     order = np.argsort(keys)
-    members, keys = members[order], keys[order]
+    keys = keys[order]
+    shared = _shared(keys)
+    members, keys = members[order[shared]], keys[shared]
     for _ in range(MOST_ROUNDS):
-        shared = np.zeros(keys.size, dtype=bool)
-        equal = keys[1:] == keys[:-1]
-        shared[1:] |= equal
-        shared[:-1] |= equal
-        members, keys = members[shared], keys[shared]
         if not keys.size:
             return
         begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
@@ -170,6 +167,15 @@ def _compare_buckets(keys: Keys, members: Indices, judge: Callable[[Indices, Ind
         near = judge(pivots[rest], members[rest])
         again = rest[~near | (np.repeat(sizes, sizes)[rest] <= SMALL_BUCKET)]
         members, keys = members[again], keys[again]
+        shared = _shared(keys)
+        members, keys = members[shared], keys[shared]
+
+
+def _shared(keys: Keys) -> Indices:
+    """Where ascending keys stand that stand there more than once."""
+    equal = np.zeros(keys.size + 1, dtype=bool)
+    equal[1:-1] = keys[1:] == keys[:-1]
+    return np.flatnonzero(equal[1:] | equal[:-1])
 
 
 def _stars(count: int, pairs: Words) -> tuple[Indices, Indices]:

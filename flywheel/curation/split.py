@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +22,7 @@ from flywheel.config import DataSplitConfig
 from flywheel.curation.arrow_columns import column
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE, DEDUPLICATED_FILE
 from flywheel.curation.subset import complete, nearest_sums, reachable_sums
+from flywheel.curation.validated_table import numbers, row_numbers
 from flywheel.errors import TooFewRecordsError
 from flywheel.progress import Progress
 
@@ -30,7 +32,7 @@ SIDES = ("train", "validation", "evaluation")
 class Cluster(NamedTuple):
     """A group of records that stay together."""
 
-    name: str
+    number: int
     size: int
     classes: tuple[tuple[str, int], ...]  # answer classes and their records, by name
     newest: float  # time of its newest record; minus infinity where none has one
@@ -51,47 +53,50 @@ def split(deduplicated: Path, out: Path, config: DataSplitConfig, progress: Prog
     """
     progress("split", 0, 100)
     table = pq.ParquetFile(deduplicated / DEDUPLICATED_FILE).read().sort_by("record_id")
-    clusters = _clusters(table)
+    encoded = table["cluster"].combine_chunks().dictionary_encode()
+    names, cluster_of = encoded.dictionary.to_pylist(), numbers(encoded.indices)
+    clusters = _clusters(table, cluster_of)
     _check_feasible(table, clusters, config)
-    drawn = _drawing_order(clusters, config.random_seed)
+    drawn = [clusters[number] for number in _drawing_order(names, config.random_seed)]
     by_time = config.method == "by_time"
     order = sorted(drawn, key=lambda cluster: -cluster.newest) if by_time else drawn
     evaluation = _draw(order, config.eval_size, stratified=not by_time)
-    held_out = {cluster.name for cluster in evaluation}
-    rest = [cluster for cluster in drawn if cluster.name not in held_out]
+    held_out = {cluster.number for cluster in evaluation}
+    rest = [cluster for cluster in drawn if cluster.number not in held_out]
     size = _validation_size(rest, config.val_ratio)
     validation = _draw(rest, size, stratified=True) if size else []
 
-    side_of = dict.fromkeys((cluster.name for cluster in clusters), "train")
-    side_of |= dict.fromkeys((cluster.name for cluster in validation), "validation")
-    side_of |= dict.fromkeys(held_out, "evaluation")
-    sides = [side_of[name] for name in table["cluster"].to_pylist()]
-    pq.write_table(
-        table.append_column("split", column(sides, pa.string())).cast(ASSIGNMENT), out / ASSIGNMENT_FILE
-    )
+    side_of = np.full(len(clusters), SIDES.index("train"), dtype=np.int64)
+    side_of[[cluster.number for cluster in validation]] = SIDES.index("validation")
+    side_of[[cluster.number for cluster in evaluation]] = SIDES.index("evaluation")
+    sides = column(SIDES, pa.string()).take(row_numbers(side_of[cluster_of]))
+    pq.write_table(table.append_column("split", sides).cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
     progress("split", 100, 100)
-    return _counts(clusters, side_of)
+    return _counts(clusters, side_of.tolist())
 
 
-def _clusters(table: pa.Table) -> list[Cluster]:
-    """The table's clusters, in the order of their names."""
-    names = table["cluster"].to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
+def _clusters(table: pa.Table, cluster_of: npt.NDArray[np.int32]) -> list[Cluster]:
+    """The clusters by their numbers, given the number of each row's cluster."""
     answer_classes = table["answer_class"].combine_chunks().dictionary_encode()
-    labels, kinds = answer_classes.dictionary.to_pylist(), answer_classes.indices.to_pylist()
+    labels, kinds = answer_classes.dictionary.to_pylist(), numbers(answer_classes.indices)
+    times = numbers(table["timestamp"], float("-inf"))
+    order = np.argsort(cluster_of, kind="stable")
+    sizes = np.bincount(cluster_of)
+    begins = np.cumsum(sizes) - sizes
+    newest = np.maximum.reduceat(times[order], begins) if begins.size else times
+    first_kinds = kinds[order[begins]].tolist()
     alone = [
         ((label, 1),) for label in labels
     ]  # most clusters are one record: they share what they look like
-    times = [float("-inf") if time is None else time for time in table["timestamp"].to_pylist()]
     clusters = []
-    for name, members in groupby(order, key=names.__getitem__):
-        first, *others = members
-        if not others:
-            clusters.append(Cluster(name, 1, alone[kinds[first]], times[first]))
-            continue
-        rows = [first, *others]
-        classes = tuple(sorted(Counter(labels[kinds[row]] for row in rows).items()))
-        clusters.append(Cluster(name, len(rows), classes, max(times[row] for row in rows)))
+    for number, (size, begin, time) in enumerate(
+        zip(sizes.tolist(), begins.tolist(), newest.tolist(), strict=True)
+    ):
+        classes = alone[first_kinds[number]]
+        if size > 1:
+            members = Counter(labels[kind] for kind in kinds[order[begin : begin + size]].tolist())
+            classes = tuple(sorted(members.items()))
+        clusters.append(Cluster(number, size, classes, time))
     return clusters
 
 
@@ -137,11 +142,11 @@ def _records(count: int) -> str:
     return "record was" if count == 1 else "records were"
 
 
-def _drawing_order(clusters: Sequence[Cluster], seed: int) -> list[Cluster]:
-    def place(cluster: Cluster) -> bytes:
-        return hashlib.blake2b(f"{seed}:{cluster.name}".encode(), digest_size=16).digest()
-
-    return sorted(clusters, key=place)
+def _drawing_order(names: Sequence[str], seed: int) -> list[int]:
+    """Numbers of the clusters in the order of a hash of seed and name."""
+    hashes = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
+    order: list[int] = np.argsort(np.frombuffer(b"".join(hashes), dtype=">u8"), kind="stable").tolist()
+    return order
 
 
 def _class_counts(clusters: Iterable[Cluster]) -> dict[str, int]:
@@ -231,12 +236,13 @@ def _validation_size(clusters: Sequence[Cluster], ratio: float) -> int:
     return min(candidates, key=lambda size: (abs(size - target), size))
 
 
-def _counts(clusters: Sequence[Cluster], side_of: dict[str, str]) -> dict[str, Any]:
-    members: dict[str, list[Cluster]] = {side: [] for side in SIDES}
+def _counts(clusters: Sequence[Cluster], side_of: Sequence[int]) -> dict[str, Any]:
+    members: list[list[Cluster]] = [[] for _ in SIDES]
     for cluster in clusters:
-        members[side_of[cluster.name]].append(cluster)
+        members[side_of[cluster.number]].append(cluster)
+    by_side = dict(zip(SIDES, members, strict=True))
     return {
-        **{side: sum(cluster.size for cluster in members[side]) for side in SIDES},
-        "clusters": {side: len(members[side]) for side in SIDES},
-        "classes": {side: _class_counts(members[side]) for side in SIDES},
+        **{side: sum(cluster.size for cluster in group) for side, group in by_side.items()},
+        "clusters": {side: len(group) for side, group in by_side.items()},
+        "classes": {side: _class_counts(group) for side, group in by_side.items()},
     }
