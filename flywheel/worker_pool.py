@@ -9,7 +9,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from flywheel.errors import RemoteError
 
@@ -30,35 +32,71 @@ def work_off(
     """Yield `(position of the job, result)` as they get done; with one worker or fewer, in this process and
     in order.
 
-    Jobs, results and `work` are pickled. If the caller stops early, the workers are ended.
-
-    Raises:
-        RemoteError: A worker process died, or none got anything done for long.
+    Raises: RemoteError, see `WorkerPool`.
     """
     if workers <= 1:
         for position, job in enumerate(jobs):
             yield position, work(job)
         return
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads can lock up
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin)
-    try:
-        pending: dict[Future[Result], int] = {pool.submit(work, job): i for i, job in enumerate(jobs)}
-        while pending:
-            finished, _ = wait(pending, timeout=LONGEST_WAIT, return_when=FIRST_COMPLETED)
+    with WorkerPool(work, min(workers, len(jobs))) as pool:
+        for job in jobs:
+            pool.submit(job)
+        yield from pool.results()
+
+
+class WorkerPool(Generic[Job, Result]):
+    """A few processes that take jobs as they come. Jobs, results and `work` are pickled.
+
+    When its block ends with an exception, the workers are ended at once.
+    """
+
+    def __init__(self, work: Callable[[Job], Result], workers: int) -> None:
+        context = multiprocessing.get_context("spawn")  # forking a process that has threads can lock up
+        self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+        self._work = work
+        self._pending: dict[Future[Result], int] = {}
+        self._submitted = 0
+
+    def submit(self, job: Job) -> None:
+        """Start a job as soon as a worker is free."""
+        with self._clear_errors():
+            self._pending[self._pool.submit(self._work, job)] = self._submitted
+            self._submitted += 1
+
+    def results(self) -> Iterator[tuple[int, Result]]:
+        """Yield `(position of the job, result)` of all that was submitted, as they get done.
+
+        Raises:
+            RemoteError: A worker process died, or none got anything done for long.
+        """
+        while self._pending:
+            finished, _ = wait(self._pending, timeout=LONGEST_WAIT, return_when=FIRST_COMPLETED)
             if not finished:
                 raise RemoteError(
                     f"The worker processes got nothing done in {LONGEST_WAIT:.0f} s; look at the machine's load."
                 )
             for future in finished:
-                yield pending.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise RemoteError("A worker process died, perhaps out of memory; try again.") from error
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+                with self._clear_errors():
+                    result = future.result()
+                yield self._pending.pop(future), result
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as error:
+            raise RemoteError("A worker process died, perhaps out of memory; try again.") from error
+
+    def __enter__(self) -> WorkerPool[Job, Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin() -> None:

@@ -5,7 +5,8 @@ The payloads stay as they were logged; nobody has decoded them yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +29,19 @@ REPEATING = ["workload_id", "client_id", "conversation_id", "description", "file
 """Columns worth a dictionary; one over the payloads would hold each of them."""
 
 
-def extract(batches: Iterable[LogBatch], out: Path, progress: Progress) -> dict[str, int]:
+def extract(
+    batches: Iterable[LogBatch],
+    out: Path,
+    progress: Progress,
+    on_part: Callable[[Path], None] = lambda part: None,
+) -> dict[str, int]:
     """Write the records as `extracted-*.parquet` and the unreadable lines as `rejected.jsonl` into `out`.
 
+    Args:
+        on_part: Called with each part when it is whole, in the order of their names.
     Returns:
-        Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable lines.
+        Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable
+        lines.
     Raises:
         DataError: No record is of the workload and client that were asked for.
     """
@@ -43,11 +52,13 @@ def extract(batches: Iterable[LogBatch], out: Path, progress: Progress) -> dict[
             for refusal in batch.refused:
                 rejected.write(refusal.reason, refusal.detail, refusal.file, refusal.line, refusal.record)
             parts.write(batch.records)
+            parts.hand_over(on_part)
             counts["out_of_scope"] += batch.out_of_scope
             counts["over_limit"] += batch.over_limit
             counts["read"] += batch.records.num_rows + len(batch.refused)
             counts["invalid"] += len(batch.refused)
             progress("extract", counts["read"], None, "records")
+    parts.hand_over(on_part)
     counts["lines"] = counts["out_of_scope"] + counts["over_limit"] + counts["read"]
     if counts["read"] == counts["invalid"]:
         unreadable = "".join(
@@ -69,21 +80,27 @@ class _PartWriter:
         self._parts = self._rows = self._bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="extract")
         self._pending: Future[None] | None = None
+        self._whole: deque[Path] = deque()
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._wait()
         self._pending = self._thread.submit(self._write, batch)
 
+    def hand_over(self, on_part: Callable[[Path], None]) -> None:
+        """Call `on_part` with the parts that have become whole since the last time."""
+        while self._whole:
+            on_part(self._whole.popleft())
+
     def _wait(self) -> None:
-        # One batch at most is under way: that bounds memory, and an error comes up where the next batch is written.
+        # One batch at most is under way: that bounds memory, and an error comes up where the next batch is
+        # written.
         if self._pending is not None:
             self._pending.result()
             self._pending = None
 
     def _write(self, batch: pa.RecordBatch) -> None:
         if self._writer is None:
-            path = self._out / f"extracted-{self._parts:05d}.parquet"
-            self._writer = pq.ParquetWriter(path, EXTRACTED, use_dictionary=REPEATING, **COMPRESSION)
+            self._writer = pq.ParquetWriter(self._path(), EXTRACTED, use_dictionary=REPEATING, **COMPRESSION)
         if batch.num_rows:
             self._writer.write_batch(batch)
         self._rows += batch.num_rows
@@ -91,9 +108,13 @@ class _PartWriter:
         if self._rows >= PART_ROWS or self._bytes >= PART_BYTES:
             self._close_part()
 
+    def _path(self) -> Path:
+        return self._out / f"extracted-{self._parts:05d}.parquet"
+
     def _close_part(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._whole.append(self._path())
         self._writer = None
         self._parts += 1
         self._rows = self._bytes = 0

@@ -22,7 +22,7 @@ from flywheel.curation.leakage import check_leakage
 from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
 from flywheel.curation.schema import REJECTED_FILE
 from flywheel.curation.split import split
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.validate_stage import Validation
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.errors import DataError
@@ -59,11 +59,11 @@ def curate(
     """
     with replacing(out) as (result, work):
         steps = _Steps(work, result / REJECTED_FILE)
-        steps.run("extract", lambda to: extract(batches, to, progress))
-        extracted = work / "extract"
-        steps.run("validate", lambda to: validate(extracted, to, config.validation_config, progress))
-        shutil.rmtree(extracted)  # as large as the log; the validated table has it all
         validated = work / "validate"
+        with Validation(validated, config.validation_config, progress) as validation:
+            steps.run("extract", lambda to: extract(batches, to, progress, validation.add))
+            steps.run("validate", lambda to: validation.finish(steps.counts["extract"]["read"]))
+        shutil.rmtree(work / "extract")  # as large as the log; the validated table has it all
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
         steps.run("deduplicate", lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all))
         steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
@@ -108,7 +108,7 @@ class _Steps:
 
     def run(self, name: str, step: Callable[[Path], Counts]) -> None:
         to = self._work / name
-        to.mkdir()
+        to.mkdir(exist_ok=True)
         self.counts[name] = step(to)
         self.rejected_lines += append_lines(to / REJECTED_FILE, self._rejected)
         give_memory_back()

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
@@ -21,8 +22,9 @@ from flywheel.curation.validate_part import validate_part
 from flywheel.curation.validation_report import ValidationReport
 from flywheel.errors import DatasetError
 from flywheel.progress import Progress
-from flywheel.worker_pool import work_off, worker_count
+from flywheel.worker_pool import WorkerPool, work_off, worker_count
 
+MOST_WORKERS = 32
 FEW_RECORDS = 5_000  # below this, starting processes takes longer than the work
 
 
@@ -46,25 +48,71 @@ def validate(
     parts = sorted(extracted.glob(EXTRACTED_FILES))
     if not parts:
         raise DatasetError(f"{extracted} holds no extracted records; run the curation again from its start.")
-    out.mkdir(parents=True, exist_ok=True)
     total = sum(pq.read_metadata(part).num_rows for part in parts)
     if workers is None:
         workers = 1 if total < FEW_RECORDS else worker_count(len(parts))
-    merged = ValidationReport()
-    done = 0
-    by_part: dict[int, ValidationReport] = {}
-    jobs = [_Job(part, out, config) for part in parts]
-    for position, report in work_off(_work, jobs, workers):
-        by_part[position] = report
-        done += report.read
-        progress("validate", done, total, "records")
-    with (out / REJECTED_FILE).open("wb") as rejected:
-        for position, part in enumerate(parts):
-            merged.add(by_part[position])
-            with _rejected_of(out, part).open("rb") as file:
-                shutil.copyfileobj(file, rejected, 1 << 20)
-            _rejected_of(out, part).unlink()
-    return merged.as_dict()
+    with Validation(out, config, progress, workers) as validation:
+        for part in parts:
+            validation.add(part)
+        return validation.finish(total)
+
+
+class Validation:
+    """Validates parts as they come, so that it can begin while the log is still being read.
+
+    The first part waits for a second one: a log of one part is not worth a process.
+    """
+
+    def __init__(
+        self, out: Path, config: ValidationConfig, progress: Progress, workers: int | None = None
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._out = out
+        self._config = config
+        self._progress = progress
+        self._workers = worker_count(MOST_WORKERS) if workers is None else workers
+        self._parts: list[Path] = []
+        self._pool: WorkerPool[_Job, ValidationReport] | None = None
+
+    def add(self, part: Path) -> None:
+        """Take a finished part; its records are numbered in the order in which parts are added."""
+        self._parts.append(part)
+        if self._workers <= 1 or len(self._parts) < 2:
+            return
+        if self._pool is None:
+            self._pool = WorkerPool(_work, self._workers)
+            self._pool.submit(self._job(self._parts[0]))
+        self._pool.submit(self._job(part))
+
+    def finish(self, total: int) -> dict[str, Any]:
+        """Wait for all parts; returns what `validate` returns. `total`: records in them, for the progress."""
+        done = 0
+        by_part: dict[int, ValidationReport] = {}
+        jobs = [self._job(part) for part in self._parts]
+        for position, report in self._pool.results() if self._pool else work_off(_work, jobs, workers=1):
+            by_part[position] = report
+            done += report.read
+            self._progress("validate", done, total, "records")
+        merged = ValidationReport()
+        with (self._out / REJECTED_FILE).open("wb") as rejected:
+            for position, part in enumerate(self._parts):
+                merged.add(by_part[position])
+                with _rejected_of(self._out, part).open("rb") as file:
+                    shutil.copyfileobj(file, rejected, 1 << 20)
+                _rejected_of(self._out, part).unlink()
+        return merged.as_dict()
+
+    def _job(self, part: Path) -> _Job:
+        return _Job(part, self._out, self._config)
+
+    def __enter__(self) -> Validation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.__exit__(kind, error, trace)
 
 
 def _rejected_of(out: Path, part: Path) -> Path:
