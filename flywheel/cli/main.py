@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         _say(
-            f"flywheel {arguments.command}: unexpected {type(error).__name__}: {error}. This is a defect; please report "
+            f"flywheel {arguments.command}: unexpected {type(error).__name__}: {error}. This is a defect: please report "
             "it with what `--debug` prints."
         )
         return 1

@@ -27,14 +27,21 @@ def show_run(
     all_scores: bool = False,
 ) -> None:
     """Print one run: for programs the results document, for people the whole story."""
-    from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows
+    from flywheel.report.tables import (
+        all_scores_rows,
+        funnel_rows,
+        primary_metric_of,
+        results_document,
+        results_rows,
+    )
 
     if as_json:
         emit_json(results_document(run))
         return
     screen = console()
     print_table(screen, f"Where the records of {run.workload_id} went", funnel_rows(run.funnel))
-    print_table(screen, f"Agreement with {run.production_model or 'the production model'}", results_rows(run))
+    reference = run.production_model or "the production model"
+    print_table(screen, f"{primary_metric_of(run)}: agreement with {reference}", results_rows(run))
     if all_scores:
         print_table(screen, "All scores", all_scores_rows(run))
     for line in throughput_lines(run):
@@ -53,10 +60,11 @@ def print_table(screen: Console, title: str, rows: Sequence[dict[str, Any]]) -> 
     if not rows:
         screen.print(plain(f"{title}: nothing yet"))
         return
-    for name in rows[0]:
+    columns = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    for name in columns:
         table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(plain(str(value)) for value in row.values()))
+        table.add_row(*(plain(str(row[name])) for name in columns))
     screen.print(table)
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from flywheel.progress import Progress
 
+WIDTH_OF_A_FILE = 120
+"""Columns where nobody says how wide it is: output that goes to a file or a pipe."""
+
 
 def plain(text: str) -> str:
     """`text` with control characters shown, so that nothing from a log can steer the terminal.
@@ -42,7 +45,9 @@ def console(to_stderr: bool = False) -> Console:
     """A rich console without markup or emoji codes, so that text is shown as it is."""
     from rich.console import Console
 
-    return Console(stderr=to_stderr, markup=False, emoji=False, highlight=False)
+    stream = sys.stderr if to_stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_OF_A_FILE
+    return Console(stderr=to_stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
 @contextmanager

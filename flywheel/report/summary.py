@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flywheel.report.escaping import markdown
-from flywheel.report.tables import Row, funnel_rows, primary_score, results_rows, score_text
+from flywheel.report.tables import (
+    Row,
+    funnel_rows,
+    primary_metric_of,
+    primary_score,
+    results_rows,
+    score_text,
+)
 from flywheel.results import CandidateResult, Evaluation, RunResult
 
 
@@ -49,8 +56,9 @@ def summary_markdown(run: RunResult) -> str:
         "",
         f"Client {markdown(run.client_id)}, run `{run.run_id}`, **{run.status}**. {markdown(run.message)}",
         "",
-        f"Reference answers: the production model {markdown(run.production_model or 'unknown')}. A score is the "
-        "agreement with its answers on held-out items, with a 95 % interval; unscored items are not zeros.",
+        f"Reference answers: the production model {markdown(run.production_model or 'unknown')}. The score is "
+        f"`{primary_metric_of(run)}`, the agreement with its answers on held-out items, with its interval; unscored "
+        "items are not zeros.",
         "",
         "## Results",
         "",

@@ -69,6 +69,12 @@ def score_text(score: Score | None) -> str:
     return f"{score.value:.3f}{interval}"
 
 
+def primary_metric_of(run: RunResult) -> str:
+    """The metric that stands for the run's evaluations in tables; evaluations of one run are over the same items."""
+    named = {e.primary for candidate in run.candidates for e in candidate.evaluations if e.primary}
+    return ", ".join(sorted(named)) or "score"
+
+
 def primary_score(evaluation: Evaluation) -> Score | None:
     """The score that stands for the evaluation in tables."""
     return evaluation.scores.get(evaluation.primary) if evaluation.primary else None
@@ -87,7 +93,7 @@ def _evaluation_row(candidate: CandidateResult, evaluation: Evaluation) -> Row:
         "tokens in": round(usage.tokens_in / answered),
         "tokens out": round(usage.tokens_out / answered),
         "latency p50": milliseconds(usage.latency_ms_p50),
-        "note": cell(evaluation.error or evaluation.primary or ""),
+        "note": cell(evaluation.error or ""),
     }
 
 
