@@ -106,7 +106,7 @@ async def deduplicate_records(config: FlywheelConfig, validated: Reference) -> R
     settings = config.dedup_config.model_dump()
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return deduplicate(source, out, config.dedup_config, progress)
+        return deduplicate(source, out, config.dedup_config, progress, of_all_records(config))
 
     return await _find_or_make(config, "deduplicated", _key([source], settings), make)
 
@@ -134,7 +134,7 @@ async def require_no_leakage(
     settings = config.leakage_config.model_dump()
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return check_leakage(records, sides, out, config.leakage_config, progress)
+        return check_leakage(records, sides, out, config.leakage_config, progress, of_all_records(config))
 
     return await _find_or_make(config, "checked", _key([records, sides], settings), make)
 
@@ -207,6 +207,11 @@ def _key(parents: list[Path], settings: dict[str, Any]) -> dict[str, Any]:
         "settings": settings,
         "code": source_hash(flywheel.curation, flywheel.records, flywheel.datasets),
     }
+
+
+def of_all_records(config: FlywheelConfig) -> dict[str, str]:
+    """What every record of the run shares, and a rejected one is written with."""
+    return {"workload_id": config.workload_id, "client_id": config.client_id}
 
 
 def content_of(dataset: Path, below: str = "") -> str:

@@ -69,7 +69,7 @@ def curate(
         steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
         steps.run(
             "leakage",
-            lambda to: check_leakage(validated, work / "split", to, config.leakage_config, progress),
+            lambda to: check_leakage(validated, work / "split", to, config.leakage_config, progress, of_all),
         )
         checked = work / "leakage"
         funnel = funnel_of(*steps.counts.values())
