@@ -3,20 +3,24 @@
     python -m benchmarks.curation 10000 100000 1000000
 
 For each size: a generated log (`benchmarks.generate_log`), `flywheel curate --limit none` on it in a process
-of its own, and its output held against the truth.
+of its own, and its output held against the truth. The columns:
 
-wall, cpu     seconds; cpu is user + system of the command and all its workers, less touched by what else is
-running peak all      highest sum of resident memory over the command and its workers, sampled; shared pages
-count for each peak one      highest resident memory of any one of these processes, from the operating system
-recall        of the planted near-repeats, those merged with, or kept on one side with, the message they
-repeat precision     of the records joined with another, those that repeat it across        evaluation items
-of a sample that have a near-duplicate in training or validation, by exact Jaccard similarity
-              over the characters as they stand: none of the code under test has a part in it
+- wall, cpu: seconds; cpu is user + system of the command and all its workers, less touched by what else runs.
+- peak all: highest resident MB of the command and its workers together, sampled; a shared page counts once.
+- peak one: highest resident MB of any one of these processes, from the operating system.
+- exact, recall: of the planted repeats and near-repeats, the share that was merged with the message that they
+  repeat, or stayed on one side with it.
+- precision: of the records joined with another, the share that repeats it.
+- across: evaluation items of a sample that have a near-duplicate in training or validation, by the exact
+Jaccard
+  similarity of the characters as they stand; none of the code under test has a part in it. closest: the
+  highest.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import json
 import os
@@ -27,6 +31,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +43,7 @@ EVAL_SIZE = 1_000
 SAMPLE = 200  # evaluation items compared with every training row
 THRESHOLD, SHINGLE = 0.8, 5
 SAMPLING_SECONDS = 0.05
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Cost(NamedTuple):
@@ -52,12 +57,16 @@ class Cost(NamedTuple):
 
 def measure(command: list[str]) -> Cost:
     """Run a command to its end. Raises: CalledProcessError."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = _Peak(process.pid)
     code = process.wait()
     wall = time.perf_counter() - start
+    with suppress(ChildProcessError):
+        while True:  # what the command left to end by itself is ours to wait for, and counted then
+            os.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if code:
         raise subprocess.CalledProcessError(code, command)
@@ -96,10 +105,12 @@ def _family(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> int:
+    """Proportional set size in bytes: a page that several processes share counts once in all."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-    except (OSError, IndexError):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
         return 0
+    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
 
 
 class Quality(NamedTuple):

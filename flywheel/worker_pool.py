@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flywheel.errors import RemoteError
 
@@ -51,8 +51,7 @@ class WorkerPool(Generic[Job, Result]):
     """
 
     def __init__(self, work: Callable[[Job], Result], workers: int) -> None:
-        context = multiprocessing.get_context("spawn")  # forking a process that has threads can lock up
-        self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+        self._pool = ProcessPoolExecutor(workers, mp_context=_context(work), initializer=_begin)
         self._work = work
         self._pending: dict[Future[Result], int] = {}
         self._submitted = 0
@@ -97,6 +96,17 @@ class WorkerPool(Generic[Job, Result]):
             for process in list((self._pool._processes or {}).values()):
                 process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _context(work: Callable[..., Any]) -> Any:
+    """Workers come from a server process that has imported their code once; forking this one, with its
+    threads, can lock up.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    return context
 
 
 def _begin() -> None:
