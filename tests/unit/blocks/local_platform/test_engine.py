@@ -63,7 +63,7 @@ def by_transformers(folder: Path, prompt_ids: list[int], tokens: int) -> list[in
         max_new_tokens=tokens,
         do_sample=False,
         pad_token_id=0,
-        eos_token_id=[256, 258],,
+        eos_token_id=[256, 258],
     )
     return [int(token) for token in answer[0, len(prompt_ids) :]]
 
