@@ -1,4 +1,4 @@
-"""Numbers of the conversion; the whole of it is held to transformers' in the integration tests."""
+"""Rounding of the conversion; that the whole of it is right shows in what the converted model knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.local_platform.gguf_conversion import to_bfloat16
-
 
 FINITE = st.floats(width=32, allow_nan=False, min_value=-(2.0**120), max_value=2.0**120)
 
