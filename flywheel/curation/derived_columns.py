@@ -9,7 +9,8 @@ import msgspec
 
 from flywheel.curation.verdicts import Keep
 from flywheel.records.answers import class_of
-from flywheel.records.canonical import VOLATILE, Fingerprint, Fingerprinter, content_id
+from flywheel.records.canonical import Fingerprint, Fingerprinter, content_id
+from flywheel.records.frames import VOLATILE
 from flywheel.records.messages import SYSTEM_ROLES, message_text
 
 _LETTERS = {"user": "u", "assistant": "a", "tool": "t", "function": "t"}
@@ -41,13 +42,15 @@ class Deriver:
         """Class, hashes and text of a call."""
         return Derived(
             class_of(call.calls),
-            self._fingerprinter.fingerprint(call.messages, call.rest, call.answer, call.calls),
+            self._fingerprinter.fingerprint(call.messages, call.frame, call.answer, call.calls),
             conversation(call.messages),
         )
 
 
 def conversation(messages: Sequence[Mapping[str, Any]]) -> Conversation:
-    """The text of a conversation, a message after the other, each from a line of its own; `s` for system ones."""
+    """The text of a conversation, a message after the other, each from a line of its own; `s` for system
+    ones.
+    """
     own = [message for message in messages if message["role"] not in SYSTEM_ROLES] or messages
     roles = "".join([_LETTERS.get(message["role"], "s") for message in own])
     texts = [message_text(message) for message in own]
@@ -61,5 +64,6 @@ def record_id(call: Keep, fingerprint: Fingerprint, logged: Sequence[Any]) -> st
     Args:
         logged: The record's other fields: workload, client, conversation, time.
     """
-    volatile = {key: msgspec.json.decode(call.rest[key]) for key in sorted(call.rest.keys() & VOLATILE)}
+    rest = call.frame.rest
+    volatile = {key: msgspec.json.decode(rest[key]) for key in sorted(rest.keys() & VOLATILE)}
     return content_id([list(logged), fingerprint.request.hex(), volatile, call.response])

@@ -1,7 +1,7 @@
 """One logged call to a verdict: usable, or refused with a reason.
 
-Each record is judged by itself: a workload may mix tool calls and plain answers, any number of tools with any number
-of parameters, and none.
+Each record is judged by itself: a workload may mix tool calls and plain answers, any number of tools with any
+number of parameters, and none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from flywheel.curation.tool_schemas import ToolSchemas
 from flywheel.curation.validation_rules import RuleBroken, check_answer, check_messages, parsed_calls
 from flywheel.curation.verdicts import Drop, Keep
 from flywheel.errors import DataError
+from flywheel.records.frames import Frames
 from flywheel.records.messages import ToolCall
 from flywheel.records.timestamps import to_seconds
 
@@ -21,11 +22,12 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Validator:
-    """Judges records under one set of settings; remembers the tools' schemas it has met."""
+    """Judges records under one set of settings; remembers the tools' schemas and the settings it has met."""
 
     def __init__(self, config: ValidationConfig) -> None:
         self._config = config
         self._schemas = ToolSchemas()
+        self._frames = Frames()
 
     def judge(self, request: bytes | None, response: bytes | None, extra: bytes | None = None) -> Keep | Drop:
         """The verdict on a record.
@@ -48,9 +50,8 @@ class Validator:
             return Drop("not_json", f"request or response is not a JSON object: {error}")
 
     def _usable(self, request: bytes, response: bytes) -> Keep:
-        fields = _fields.decode(request)
-        messages = check_messages(_decode(fields.pop("messages", b"null")))
-        rest = {key: bytes(value) for key, value in fields.items()}
+        raw_messages, frame = self._frames.take_apart(request)
+        messages = check_messages(_decode(raw_messages))
         decoded = _decode(response)
         if not isinstance(decoded, dict):
             raise RuleBroken("missing_response", "the response is not an object")
@@ -58,11 +59,10 @@ class Validator:
         choices = decoded["choices"]
         answer = choices[choice]["message"]
         calls = parsed_calls(answer)
-        violations, unusable = self._check_schemas(rest, calls)
-        return Keep(messages, rest, decoded, choice, len(choices), answer, calls, violations, unusable)
+        violations, unusable = self._check_schemas(frame.offered, calls)
+        return Keep(messages, frame, decoded, choice, len(choices), answer, calls, violations, unusable)
 
-    def _check_schemas(self, rest: dict[str, bytes], calls: list[ToolCall]) -> tuple[list[str], list[str]]:
-        tools = _offered(rest)
+    def _check_schemas(self, tools: bytes | None, calls: list[ToolCall]) -> tuple[list[str], list[str]]:
         if not self._config.check_tool_arguments and not self._config.refuse_schema_violations:
             return [], []
         if tools is None or not calls:
@@ -71,13 +71,6 @@ class Validator:
         if violations and self._config.refuse_schema_violations:
             raise RuleBroken("arguments_break_schema", "; ".join(violations))
         return violations, unusable
-
-
-def _offered(rest: dict[str, bytes]) -> bytes | None:
-    for key in ("tools", "functions"):
-        if rest.get(key, b"null") != b"null":
-            return rest[key]
-    return None
 
 
 def _check_extra(extra: bytes) -> None:

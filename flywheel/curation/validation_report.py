@@ -37,7 +37,8 @@ class ValidationReport(msgspec.Struct):
             if len(self.violation_examples) < _EXAMPLES:
                 example = {"file": file, "line": line, "detail": "; ".join(call.violations)}
                 self.violation_examples.append(example)
-        self.unusable_schemas.update(call.unusable_schemas)
+        if call.unusable_schemas:
+            self.unusable_schemas.update(call.unusable_schemas)
 
     def add(self, other: ValidationReport) -> None:
         """Take in the counts of the next part."""

@@ -7,18 +7,19 @@ from typing import Any
 
 import msgspec
 
+from flywheel.records.frames import Frame
 from flywheel.records.messages import ToolCall
 
 
 class Keep(msgspec.Struct, frozen=True):
     """A usable call.
 
-    `violations` are sentences on tool calls that break their tool's schema; `unusable_schemas` names the called
-    tools whose schema cannot be checked against.
+    `violations` are sentences on tool calls that break their tool's schema; `unusable_schemas` names the
+    called tools whose schema cannot be checked against.
     """
 
     messages: Sequence[Mapping[str, Any]]
-    rest: Mapping[str, bytes]  # the request's other keys, values as JSON
+    frame: Frame  # the request without them
     response: Mapping[str, Any]
     choice: int
     choices: int

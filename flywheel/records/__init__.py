@@ -5,5 +5,6 @@ timestamps    the forms of a time, to seconds since 1970 in UTC
 messages      content and tool calls as text
 arguments     tool-call arguments as objects and as JSON strings
 answers       the choice that is the answer, and its class
+frames        a request without its messages: tools and settings, which calls share
 canonical     one form for calls that mean the same; hashes and ids from it
 """

@@ -5,7 +5,7 @@ Two requests are the same if they differ only in
 - tool-call arguments as a string or as an object;
 - the ids of tool calls (they are random; who answers whom is kept);
 - content as a string or as a list of one text part;
-- `VOLATILE` keys, which say how the call was made and not what was asked.
+- the `VOLATILE` keys of `flywheel.records.frames`, which say how the call was made and not what was asked.
 Everything else counts: system prompt, history, tools, sampling settings, unknown keys.
 """
 
@@ -19,27 +19,14 @@ import msgspec
 
 from flywheel.errors import DataError
 from flywheel.records.arguments import parse_arguments
+from flywheel.records.frames import Frame
 from flywheel.records.messages import SYSTEM_ROLES, ToolCall, content_text, tool_calls
+from flywheel.records.plain import HASH_BYTES, encode_deterministic, plain_value
 
-VOLATILE = frozenset(
-    {
-        "model",
-        "seed",
-        "user",
-        "safety_identifier",
-        "prompt_cache_key",
-        "metadata",
-        "store",
-        "service_tier",
-        "stream",
-        "stream_options",
-    }
-)
-HASH_BYTES = 16
 ID_LETTERS = 32
-_CACHED = 2_048  # distinct tool lists or settings remembered; a workload has a handful
+_CACHED = 2_048  # distinct system prompts remembered; a workload has a handful
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encode = encode_deterministic
 
 
 class Fingerprint(NamedTuple):
@@ -53,15 +40,15 @@ class Fingerprint(NamedTuple):
 
 
 class Fingerprinter:
-    """Makes fingerprints, remembering what the calls of a workload share: tool lists and settings."""
+    """Makes fingerprints, remembering what the calls of a workload share: the system prompt under its tools."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[tuple[str, bytes], ...], bytes] = {}
+        self._contexts: dict[tuple[bytes, bytes], bytes] = {}
 
     def fingerprint(
         self,
         messages: Sequence[Mapping[str, Any]],
-        rest: Mapping[str, bytes],
+        frame: Frame,
         answer: Mapping[str, Any],
         calls: Sequence[ToolCall] | None = None,
     ) -> Fingerprint:
@@ -69,57 +56,53 @@ class Fingerprinter:
 
         Args:
             messages: The request's messages.
-            rest: The request's other keys, each with its value as JSON bytes.
+            frame: The request without them.
             answer: The answer's message.
             calls: Its tool calls, if they were parsed before.
         """
         ids: dict[str, int] = {}
-        whole, context = _hasher(), _hasher()
-        thread = whole  # until the first assistant message they are the same
-        prefixes = []
-        for message in messages:
-            role = message.get("role")
-            encoded = _encode(canonical_message(message, ids))
-            if role == "assistant":
-                if thread is whole:
-                    thread = whole.copy()
-                thread.update(_encode(_as_said(message)))
-                prefixes.append(thread.digest())
-            elif thread is not whole:
-                thread.update(encoded)
-            whole.update(encoded)
-            if role in SYSTEM_ROLES:
-                context.update(encoded)
+        encoded = [_encode(canonical_message(message, ids)) for message in messages]
         said = _encode(_as_said(answer, calls))
-        thread = thread.copy()
-        thread.update(said)
-        tools = self._digest(tuple([item for item in rest.items() if item[0] in _TOOL_KEYS]))
-        context.update(tools)
-        whole.update(tools)
-        whole.update(self._digest(tuple([item for item in rest.items() if item[0] not in _NO_SETTINGS])))
-        return Fingerprint(whole.digest(), _hash(said), context.digest(), thread.digest(), prefixes)
+        whole = b"".join(encoded)
+        roles = [message.get("role") for message in messages]
+        thread, prefixes = (whole, []) if "assistant" not in roles else _thread(messages, encoded)
+        system = b"".join([data for role, data in zip(roles, encoded, strict=True) if role in SYSTEM_ROLES])
+        return Fingerprint(
+            _hash(whole + frame.tools_hash + frame.settings_hash),
+            _hash(said),
+            self._context(system, frame.tools_hash),
+            _hash(thread + said),
+            prefixes,
+        )
 
-    def _digest(self, items: tuple[tuple[str, bytes], ...]) -> bytes:
-        digest = self._digests.get(items)
-        if digest is None:
-            if len(self._digests) >= _CACHED:
-                self._digests.clear()
-            values = {name: plain_value(msgspec.json.decode(raw)) for name, raw in items}
-            digest = _hash(
-                _encode({name: value for name, value in values.items() if value not in (None, [])})
-            )
-            self._digests[items] = digest
-        return digest
+    def _context(self, system: bytes, tools_hash: bytes) -> bytes:
+        context = self._contexts.get((system, tools_hash))
+        if context is None:
+            if len(self._contexts) >= _CACHED:
+                self._contexts.clear()
+            context = self._contexts[system, tools_hash] = _hash(system + tools_hash)
+        return context
 
 
-_TOOL_KEYS = frozenset({"tools", "functions"})
-_NO_SETTINGS = _TOOL_KEYS | VOLATILE
+def _thread(messages: Sequence[Mapping[str, Any]], encoded: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+    """A conversation as its turns will be found again in later ones, and the hash of each of its earlier
+    turns.
+    """
+    thread = _hasher()
+    parts, prefixes = [], []
+    for message, data in zip(messages, encoded, strict=True):
+        answers = message.get("role") == "assistant"
+        parts.append(_encode(_as_said(message)) if answers else data)
+        thread.update(parts[-1])
+        if answers:
+            prefixes.append(thread.digest())
+    return b"".join(parts), prefixes
 
 
 def fingerprint(request: Mapping[str, Any], answer: Mapping[str, Any]) -> Fingerprint:
     """The hashes of one decoded call; `Fingerprinter` is the way for many."""
     rest = {key: msgspec.json.encode(value) for key, value in request.items() if key != "messages"}
-    return Fingerprinter().fingerprint(request.get("messages") or [], rest, answer)
+    return Fingerprinter().fingerprint(request.get("messages") or [], Frame(rest), answer)
 
 
 def canonical_message(message: Mapping[str, Any], ids: dict[str, int]) -> Mapping[str, Any]:
@@ -181,19 +164,6 @@ def _as_said(message: Mapping[str, Any], calls: Sequence[ToolCall] | None = None
     made = tool_calls(message) if calls is None else calls
     named = [[call.name, _canonical_arguments(call.arguments)] for call in made]
     return ["assistant", content_text(message.get("content")), *named]
-
-
-def plain_value(value: Any) -> Any:
-    """A JSON value with whole numbers written as such: 1.0 becomes 1, at any depth."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, dict):
-        return {key: plain_value(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [plain_value(inner) for inner in value]
-    return value
 
 
 def content_id(parts: Iterable[Any]) -> str:

@@ -158,7 +158,9 @@ def typed_line(read: ReadLine) -> LogLine:
 
 
 def json_object(raw: msgspec.Raw) -> bytes | None:
-    """The bytes of a JSON object, also of one that an exporter wrote as a JSON string; None for anything else."""
+    """The bytes of a JSON object, also of one that an exporter wrote as a JSON string; None for anything
+    else.
+    """
     text = bytes(raw)
     if text[:1] == b"{":
         return text

@@ -84,7 +84,8 @@ def is_function_call(entry: Any) -> bool:
 
 def message_text(message: Mapping[str, Any]) -> str:
     """All that a message says: its content, then a line `name(arguments)` for each tool call."""
-    text = content_text(message.get("content"))
+    content = message.get("content")
+    text = content if isinstance(content, str) else content_text(content)
     if not (message.get("tool_calls") or message.get("function_call")):
         return text
     lines = [text] if text else []

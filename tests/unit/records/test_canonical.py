@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.records.canonical import VOLATILE, Fingerprint, content_id, fingerprint
+from flywheel.records.canonical import Fingerprint, content_id, fingerprint
+from flywheel.records.frames import VOLATILE
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "minimum": 1.0}}}]
 ANSWER = {"role": "assistant", "content": "done"}
