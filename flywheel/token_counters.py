@@ -18,6 +18,7 @@ TOKENS_PER_CHAT = 8  # begin of text and the header of the answer that the model
 TOKENS_PER_MESSAGE = 6  # role, delimiters and line ends; ChatML needs 5, Llama 3 needs 5, others fewer
 TOKENS_PER_CALL = 12  # tags, the keys "name" and "arguments", braces and quotes around one tool call
 TOKENS_PER_TOOL_LIST = 150  # what templates say about how to call tools, once for each chat
+PICTURES = frozenset({"image_url", "input_image", "image"})
 TOKENS_PER_PICTURE = 1_700  # a large picture at high detail; what is inside a data URL is no text
 
 
@@ -111,40 +112,36 @@ def tools_tokens(tools: Any, counter: TokenCounter) -> int:
 
 def message_tokens(message: Mapping[str, Any], counter: TokenCounter) -> int:
     """Tokens of one message with its frame, its tool calls and their ids."""
-    total = TOKENS_PER_MESSAGE + _content_tokens(message.get("content"), counter)
-    for key in ("name", "tool_call_id"):
-        if isinstance(message.get(key), str):
-            total += counter.count(message[key])
-    calls = message.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        total += TOKENS_PER_CALL + _call_tokens(call, counter)
-    if message.get("function_call"):
-        total += TOKENS_PER_CALL + counter.count(_as_text(message["function_call"]))
-    return total
-
-
-def _content_tokens(content: Any, counter: TokenCounter) -> int:
-    if content is None:
-        return 0
-    if not isinstance(content, list):
-        return counter.count(_as_text(content))
-    total = 0
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind in ("image_url", "input_image", "image"):
+    total = TOKENS_PER_MESSAGE
+    texts = [message[key] for key in ("name", "tool_call_id") if isinstance(message.get(key), str)]
+    for part in _parts(message.get("content")):
+        if isinstance(part, Mapping) and part.get("type") in PICTURES:
             total += TOKENS_PER_PICTURE
         else:
             text = part.get("text") if isinstance(part, Mapping) else part
-            total += counter.count(_as_text(part if text is None else text))
-    return total
+            texts.append(_as_text(part if text is None else text))
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        total += TOKENS_PER_CALL
+        texts += _call_texts(call)
+    if message.get("function_call"):
+        total += TOKENS_PER_CALL
+        texts.append(_as_text(message["function_call"]))
+    return total + counter.count("\n".join(texts))
 
 
-def _call_tokens(call: Any, counter: TokenCounter) -> int:
+def _parts(content: Any) -> list[Any]:
+    if content is None:
+        return []
+    return content if isinstance(content, list) else [content]
+
+
+def _call_texts(call: Any) -> list[str]:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        return counter.count(_as_text(call))
+        return [_as_text(call)]
     parts = (call.get("id"), function.get("name"), function.get("arguments"))
-    return sum(counter.count(_as_text(part)) for part in parts if part is not None)
+    return [_as_text(part) for part in parts if part is not None]
 
 
 def _as_text(value: Any) -> str:

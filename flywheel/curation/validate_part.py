@@ -84,7 +84,9 @@ class _Batch:
                 name = self._keep(row, verdict, logged_id)
                 self._report.keep(verdict, name, file, line)
         self._report.read += self._batch.num_rows
-        logged = self._batch.take(column(self._kept, pa.int64()))
+        logged = self._batch
+        if len(self._kept) < logged.num_rows:
+            logged = logged.take(column(self._kept, pa.int64()))
         columns_of = dict(zip(_DERIVED, zip(*self._rows, strict=True), strict=True)) if self._rows else {}
         arrays = [
             logged.column(field.name)

@@ -3,9 +3,8 @@
     OUT/base/eval_data.jsonl      evaluation rows (`flywheel.datasets.evaluation_rows`)
     OUT/train/training.jsonl      training rows (`flywheel.datasets.training_rows`)
     OUT/train/validation.jsonl    the same, for the validation loss
-    OUT/train/index.jsonl         {"id", "cluster", "split"} of each training row, in order; after them the
-    same of
-                                  each validation row
+    OUT/train/index.jsonl         {"id", "cluster", "split"} of each training row, in order, and then of each
+                                  validation row
 
 Rows stand in the order of their record ids, so the same records and settings give the same bytes whatever the
 order of the log. Since the table is in the order of the log, rows are first written beside each other as they
