@@ -139,8 +139,8 @@ async def test_a_fine_tune_leaves_an_adapter_that_peft_loads_and_its_name_trains
 async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped_when_resumed(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    whole = await platform.fine_tune(request(tmp_path, model, name="whole", epochs=20), silent)
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=20), silent))
+    whole = await platform.fine_tune(request(tmp_path, model, name="whole", epochs=12), silent)
+    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=12), silent))
     await until(lambda: status(tmp_path).step >= 5)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -149,7 +149,7 @@ async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped
     stopped = status(tmp_path)
     assert stopped.state == "cancelled"
     assert stopped.step < stopped.total_steps
-    resumed = await platform.fine_tune(request(tmp_path, model, epochs=20), silent)
+    resumed = await platform.fine_tune(request(tmp_path, model, epochs=12), silent)
     assert "resumed at step" in (tmp_path / "jobs" / "job" / "log.txt").read_text()
     assert adapter_bytes(resumed) == adapter_bytes(whole)
 
@@ -162,7 +162,7 @@ def adapter_bytes(customization: Customization) -> bytes:
 async def test_a_killed_training_process_is_resumed_from_its_checkpoint(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=30), silent))
+    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=16), silent))
     await until(lambda: status(tmp_path).epoch >= 3)
     first = process(tmp_path)
     os.kill(first.pid, signal.SIGKILL)
@@ -190,7 +190,7 @@ async def main():
     if what == "deploy":
         print((await platform.deploy("dep", CandidateConfig(name="c", model=model), silent)).base_url, flush=True)
         await asyncio.sleep(600)
-    training = TrainingConfig(epochs=60, batch_size=1)
+    training = TrainingConfig(epochs=40, batch_size=1)
     lora = LoraConfig(adapter_dim=4)
     await platform.fine_tune(
         FineTuneRequest(name="job", model=model, train=home / "train", training=training, lora=lora), silent
@@ -210,7 +210,7 @@ async def owner(home: Path, model: str, what: str) -> asyncio.subprocess.Process
 async def test_a_training_goes_on_when_its_flow_is_killed_and_the_next_flow_adopts_it(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    wanted = request(tmp_path, model, epochs=60)
+    wanted = request(tmp_path, model, epochs=40)
     other = await owner(tmp_path, model, "train")
     await until(lambda: status(tmp_path).step >= 5)
     other.kill()
