@@ -1,0 +1,157 @@
+"""`flywheel run` as a user types it: a process of its own, its own Prefect server, a toy model that really trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flywheel.sample import write_sample_log
+from tests.fakes.toy_model import write_toy_model
+from tests.reading import rows
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "log"
+    write_sample_log(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_model(tmp_path_factory.mktemp("toy") / "toy-model", weights=True, context=16_384)
+
+
+class Command:
+    """The command line in a home of its own."""
+
+    def __init__(self, home: Path, prefect_home: Path, log: Path, model: Path) -> None:
+        self.home = home
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
+            "FLYWHEEL_HOME": str(home),
+            "PREFECT_HOME": str(prefect_home),
+        }
+        self.run = [
+            *("run", "--logs", str(log), "--workload", "support-router", "--client", "acme-web"),
+            *("--limit", "90", "--eval-size", "8", "--min-total-records", "20"),
+            *("--set", f"candidates=[{{name: toy, model: '{model}'}}]"),
+            *("--set", "training_config.max_seq_length=8192", "--set", "evaluation_config.max_tokens=8"),
+        ]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flywheel.cli.main", *words],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=500)
+        return process.returncode, out, err
+
+    def processes_left(self) -> list[str]:
+        """Command lines of living processes that were started for this home."""
+        mark = f"FLYWHEEL_HOME={self.home}".encode()
+        left = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    left.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # it ended meanwhile, or is not ours to look at
+                continue
+        return left
+
+
+@pytest.fixture
+def flywheel(tmp_path: Path, prefect_home: Path, log: Path, model: Path) -> Command:
+    return Command(tmp_path / "home", prefect_home, log, model)
+
+
+def test_a_run_ends_with_results_in_json_and_leaves_no_process_behind(flywheel: Command) -> None:
+    code, out, err = flywheel(*flywheel.run, "--json")
+
+    assert code == 0, err
+    assert "Traceback" not in err
+    (candidate,) = json.loads(out)
+    assert candidate["candidate"] == "toy"
+    assert [e["eval_type"] for e in candidate["evaluations"]] == ["base-eval", "icl-eval", "customized-eval"]
+    for evaluation in candidate["evaluations"]:
+        assert evaluation["error"] is None
+        assert evaluation["progress"] == 100.0
+        assert all(
+            n + u in {8} or n + u < 8
+            for n, u in zip(evaluation["n"].values(), evaluation["unscored"].values(), strict=True)
+        )
+        assert len(rows(Path(evaluation["predictions"]))) == 8
+    assert flywheel.processes_left() == []
+
+    code, out, _ = flywheel("runs", "--json")
+    (run,) = json.loads(out)
+    assert (code, run["status"]) == (0, "completed")
+    code, again, _ = flywheel("results", run["run_id"][:6], "--json")
+    assert json.loads(again)[0]["evaluations"] == candidate["evaluations"]
+    code, shown, err = flywheel("results", "--divergent")
+    assert code == 0, err
+    assert "function_name_and_args_accuracy" in shown
+    assert "Where the records" in shown
+
+
+def test_ctrl_c_during_training_stops_everything_and_the_run_can_be_resumed(flywheel: Command) -> None:
+    process = flywheel.start(
+        *flywheel.run, "--set", "training_config.epochs=6", "--set", "training_config.batch_size=1"
+    )
+    training = _wait_for_training(flywheel.home, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "--resume" in err
+    assert flywheel.processes_left() == []
+    run_id = err.split("--resume")[1].split()[0]
+    steps = json.loads((training / "status.json").read_text())["step"]
+    assert steps >= 1
+
+    code, out, err = flywheel(
+        *flywheel.run,
+        "--set",
+        "training_config.epochs=6",
+        "--set",
+        "training_config.batch_size=1",
+        "--resume",
+        run_id,
+        "--json",
+    )
+    assert code == 0, err
+    assert json.loads(out)[0]["status"] == "completed"
+    assert [path.name for path in (flywheel.home / "jobs").iterdir()] == [training.name]
+    assert flywheel.processes_left() == []
+
+
+def _wait_for_training(home: Path, process: subprocess.Popen[str]) -> Path:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        for status in (home / "jobs").glob("*/status.json"):
+            if json.loads(status.read_text())["step"] >= 1:
+                return status.parent
+        time.sleep(0.1)
+    raise AssertionError("training did not start")
