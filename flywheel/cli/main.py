@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         _say(
-            f"flywheel {arguments.command}: unexpected {type(error).__name__}: {error}. This is a defect: please report "
-            "it with what `--debug` prints."
+            f"flywheel {arguments.command}: unexpected {type(error).__name__}: {error}. This is a defect; report "
+            "it, please, with what `--debug` prints."
         )
         return 1
 

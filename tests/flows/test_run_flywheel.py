@@ -20,7 +20,9 @@ from tests.fakes.gpu_platform import GpuPlatformServer
 pytestmark = [
     pytest.mark.slow,
     # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
 
