@@ -199,7 +199,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         print(
             f"{'records':>9} {'MB':>6} {'wall s':>7} {'cpu s':>7} {'µs/rec':>7} {'peak all':>9} {'peak one':>9} "
-            f"{'exact':>7} {'recall':>7} {'precis.':>7} {'across':>7} {'closest':>7}"
+            f"{'exact':>7} {'recall':>7} {'precis.':>7} {'across':>7} {'closest':>7}",
+            flush=True,
         )
         costs = [_row(records, folder, judged=not given.no_judge) for records in given.records]
         for (small, cheap), (large, dear) in itertools.pairwise(costs):
@@ -214,17 +215,20 @@ def _row(records: int, folder: Path, judged: bool) -> tuple[int, Cost]:
     arguments = ["--logs", str(log), "--workload", WORKLOAD, "--client", CLIENT, "--out", str(out)]
     sizes = ["--limit", "none", "--eval-size", str(min(EVAL_SIZE, records // 10))]
     cost = measure([sys.executable, "-m", "flywheel.cli.main", "curate", *arguments, *sizes, "--json"])
-    line = (
+    print(
         f"{records:>9} {log.stat().st_size / 1e6:>6.0f} {cost.wall:>7.1f} {cost.cpu:>7.1f} "
-        f"{cost.cpu / records * 1e6:>7.0f} {cost.peak_all:>9.0f} {cost.peak_one:>9.0f}"
+        f"{cost.cpu / records * 1e6:>7.0f} {cost.peak_all:>9.0f} {cost.peak_one:>9.0f}",
+        end="",
+        flush=True,
     )
     if judged:
         quality = judge(log, out)
-        line += (
+        print(
             f" {quality.exact_recall:>7.4f} {quality.recall:>7.4f} {quality.precision:>7.4f} "
-            f"{quality.across:>7} {quality.closest:>7.3f}"
+            f"{quality.across:>7} {quality.closest:>7.3f}",
+            end="",
         )
-    print(line, flush=True)
+    print(flush=True)
     return records, cost
 
 
