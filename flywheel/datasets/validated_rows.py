@@ -46,7 +46,9 @@ def read_assignment(assignment: Path) -> pa.Table:
     if not path.is_file():
         raise DatasetError(f"{path} is missing; run the curation again from its start.")
     columns = ["row", "record_id", "answer_class", "cluster", "weight", "split"]
-    return pq.read_table(path, columns=columns, use_threads=False).sort_by("record_id")
+    # `pyarrow.parquet.read_table` would import pyarrow.dataset first, which takes longer than the reading.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns, use_threads=False).sort_by("record_id")
 
 
 def batches_of(part: Part, rows: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.RecordBatch]]:
