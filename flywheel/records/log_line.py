@@ -52,7 +52,7 @@ class WireLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The fields that we know, as most logs write them. Payloads and times are not looked into."""
 
     id: _Name | None = None
-    timestamp: float | str | None = None
+    timestamp: int | float | str | None = None
     workload_id: _Name | None = None
     client_id: _Name | None = None
     conversation_id: _Name | None = None
@@ -76,7 +76,7 @@ _anything = msgspec.json.Decoder(Unknown)
 _NAMES = ("id", "workload_id", "client_id", "conversation_id")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(_NAMES, _Name | int | None),
-    "timestamp": float | str | None,
+    "timestamp": int | float | str | None,
     "description": str | None,
     "latency_ms": _Amount | None,
     "tokens_in": _Count | None,

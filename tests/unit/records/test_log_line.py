@@ -37,6 +37,8 @@ def test_nothing_of_a_line_is_lost(fields: dict[str, Any]) -> None:
         elif name in ("request", "response"):
             payload = value if isinstance(value, dict) else json.loads(value)
             assert json.loads(getattr(read, name)) == payload
+        elif name == "latency_ms":
+            assert getattr(read, name) == float(value)  # the column is float64, exact to 2**53 milliseconds
         elif name != "timestamp":
             assert getattr(read, name) in (value, str(value))
 
