@@ -53,7 +53,7 @@ def demo_config(logs: str) -> FlywheelConfig:
         description="The demo: can a model of 135 million parameters route support requests?",
         logs=LogsConfig(path=logs),
         data_split_config=DataSplitConfig(
-            eval_size=40, limit=300
+            eval_size=40, limit=180
         ),  # sized for two CPU cores and a few minutes
         icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=3),
         training_config=TrainingConfig(epochs=2, learning_rate=2e-3),
