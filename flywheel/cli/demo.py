@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def demo_config(logs: str) -> FlywheelConfig:
-    """Two candidates of one small model: a full adapter, and a cheaper one of a quarter of its rank."""
+    """Two candidates of one small model: fine-tuned, and with in-context examples alone."""
     from flywheel.config import (
         CandidateConfig,
         DataSplitConfig,
@@ -53,18 +53,13 @@ def demo_config(logs: str) -> FlywheelConfig:
         description="The demo: can a model of 135 million parameters route support requests?",
         logs=LogsConfig(path=logs),
         data_split_config=DataSplitConfig(
-            eval_size=40, limit=180
+            eval_size=40, limit=330
         ),  # sized for two CPU cores and a few minutes
         icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=3),
         training_config=TrainingConfig(epochs=2, learning_rate=2e-3),
         evaluation_config=EvaluationConfig(concurrency=40, default_max_tokens=96),
         candidates=[
             CandidateConfig(name="smollm2-rank16", model=MODEL, lora_config=LoraConfig(adapter_dim=16)),
-            CandidateConfig(
-                name="smollm2-rank4",
-                model=MODEL,
-                lora_config=LoraConfig(adapter_dim=4, adapter_alpha=8),
-                training_config=TrainingConfig(epochs=1, learning_rate=2e-3),
-            ),
+            CandidateConfig(name="smollm2-untuned", model=MODEL, customize=False),
         ],
     )
