@@ -23,6 +23,7 @@ import argparse
 import ctypes
 import itertools
 import json
+import math
 import os
 import resource
 import subprocess
@@ -31,6 +32,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,10 +131,10 @@ def judge(log: Path, out: Path) -> Quality:
         groups, kinds = truth["group"], truth["kind"]
     clusters = {}
     for name in ("train/index.jsonl", "base/eval_data.jsonl"):
-        for line in (out / name).open("rb"):
+        for line in _lines(out / name):
             row = json.loads(line)
             clusters[int(row["id"].removeprefix("r-"))] = row["cluster"]
-    reasons = Counter(json.loads(line)["reason"] for line in (out / "rejected.jsonl").open("rb"))
+    reasons = Counter(json.loads(line)["reason"] for line in _lines(out / "rejected.jsonl"))
     # A group of m different texts is found whole when m - 1 of them are joined to another of the group.
     # Counted from what was kept: a group that is left in c clusters missed c - 1.
     texts = Counter(groups[kinds != EXACT].tolist())
@@ -157,27 +159,36 @@ def judge(log: Path, out: Path) -> Quality:
 
 
 def _across(out: Path) -> tuple[int, float]:
-    """Items of the sample with a near-duplicate in training or validation, and the highest similarity seen."""
+    """Items of the sample with a near-duplicate in training or validation, and the highest similarity met.
+
+    A row as similar as the threshold holds at least one of an item's rarest shingles: of n, those that it can
+    do without and one more. Rows that hold one are compared exactly; so no near-duplicate is passed over.
+    """
     items = [
-        _shingles(json.loads(line)["request"]["messages"])
-        for line in (out / "base/eval_data.jsonl").open("rb")
+        _shingles(json.loads(line)["request"]["messages"]) for line in _lines(out / "base/eval_data.jsonl")
     ]
     items = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
+    trained = [out / "train/training.jsonl", out / "train/validation.jsonl"]
+    common = Counter[str]()
+    for line in itertools.islice(_lines(trained[0]), 5_000):
+        common.update(_shingles(json.loads(line)["messages"]))
     holders: dict[str, list[int]] = {}
     for number, shingles in enumerate(items):
-        for shingle in shingles:
+        enough = len(shingles) - math.ceil(THRESHOLD * len(shingles)) + 1
+        for shingle in sorted(shingles, key=lambda s: (common[s], s))[:enough]:
             holders.setdefault(shingle, []).append(number)
-    known = holders.keys()
     worst = [0.0] * len(items)
-    for name in ("train/training.jsonl", "train/validation.jsonl"):
-        for line in (out / name).open("rb"):
-            row = _shingles(json.loads(line)["messages"])
-            shared = Counter[int]()
-            for shingle in row & known:
-                shared.update(holders[shingle])
-            for number, count in shared.items():
-                worst[number] = max(worst[number], count / (len(items[number]) + len(row) - count))
+    for line in itertools.chain.from_iterable(map(_lines, trained)):
+        row = _shingles(json.loads(line)["messages"])
+        for number in {number for shingle in row & holders.keys() for number in holders[shingle]}:
+            shared = len(items[number] & row)
+            worst[number] = max(worst[number], shared / (len(items[number]) + len(row) - shared))
     return sum(value >= THRESHOLD for value in worst), max(worst, default=0.0)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
 
 
 def _shingles(messages: list[dict[str, Any]]) -> set[str]:
