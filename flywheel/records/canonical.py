@@ -65,13 +65,16 @@ class Fingerprinter:
         said = _encode(_as_said(answer, calls))
         whole = b"".join(encoded)
         roles = [message.get("role") for message in messages]
-        thread, prefixes = (whole, []) if "assistant" not in roles else _thread(messages, encoded)
+        request = _hasher(whole)
+        thread, prefixes = (request.copy(), []) if "assistant" not in roles else _thread(messages, encoded)
+        request.update(frame.tools_hash + frame.settings_hash)
+        thread.update(said)
         system = b"".join([data for role, data in zip(roles, encoded, strict=True) if role in SYSTEM_ROLES])
         return Fingerprint(
-            _hash(whole + frame.tools_hash + frame.settings_hash),
+            request.digest(),
             _hash(said),
             self._context(system, frame.tools_hash),
-            _hash(thread + said),
+            thread.digest(),
             prefixes,
         )
 
@@ -84,19 +87,21 @@ class Fingerprinter:
         return context
 
 
-def _thread(messages: Sequence[Mapping[str, Any]], encoded: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
-    """A conversation as its turns will be found again in later ones, and the hash of each of its earlier
+def _thread(
+    messages: Sequence[Mapping[str, Any]], encoded: Sequence[bytes]
+) -> tuple[hashlib.blake2b, list[bytes]]:
+    """The hash so far of a conversation as later turns will hold it, and the hash of each of its earlier
     turns.
     """
     thread = _hasher()
-    parts, prefixes = [], []
+    prefixes = []
     for message, data in zip(messages, encoded, strict=True):
-        answers = message.get("role") == "assistant"
-        parts.append(_encode(_as_said(message)) if answers else data)
-        thread.update(parts[-1])
-        if answers:
+        if message.get("role") == "assistant":
+            thread.update(_encode(_as_said(message)))
             prefixes.append(thread.digest())
-    return b"".join(parts), prefixes
+        else:
+            thread.update(data)
+    return thread, prefixes
 
 
 def fingerprint(request: Mapping[str, Any], answer: Mapping[str, Any]) -> Fingerprint:
@@ -171,8 +176,8 @@ def content_id(parts: Iterable[Any]) -> str:
     return hashlib.sha256(_encode([plain_value(part) for part in parts])).hexdigest()[:ID_LETTERS]
 
 
-def _hasher() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=HASH_BYTES)
+def _hasher(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=HASH_BYTES)
 
 
 def _hash(data: bytes) -> bytes:

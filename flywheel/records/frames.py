@@ -66,6 +66,7 @@ class _Messages(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_KEY = b'"messages"'
 _messages = msgspec.json.Decoder(_Messages)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -83,9 +84,12 @@ class Frames:
         Raises: msgspec.DecodeError when the request is not a JSON object.
         """
         messages = bytes(_messages.decode(request).messages)
-        start = request.find(messages)
-        # Only where the messages stand once do the bytes around them say everything else.
-        if start < 0 or request.find(messages, start + 1) >= 0 or self._is_useless():
+        key = request.find(_KEY)
+        start = request.find(b"[", key)
+        # Only where the key stands once, right before the messages, do the bytes around them say everything
+        # else.
+        found_for_sure = key >= 0 and request.find(_KEY, start) < 0 and request.startswith(messages, start)
+        if not found_for_sure or request[key + len(_KEY) : start].strip() != b":" or self._is_useless():
             return messages, _frame(request)
         around = (request[:start], request[start + len(messages) :])
         self._tried += 1
