@@ -9,19 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from blocks.directory_dataset_store import DirectoryDatasetStore
 from blocks.file_log_store import FileLogStore
 from blocks.local_platform.platform import LocalPlatform
 from blocks.sqlite_run_store import SqliteRunStore
-
-
-class StrictBlock(Block):
-    """A block that refuses a misspelt field, which Prefect's own base keeps in silence."""
-
-    model_config = ConfigDict(extra="forbid")
+from blocks.strict_block import StrictBlock
 
 
 class FileLogs(StrictBlock):
