@@ -12,9 +12,8 @@ of its own, and its output held against the truth. The columns:
   repeat, or stayed on one side with it.
 - precision: of the records joined with another, the share that repeats it.
 - across: evaluation items of a sample that have a near-duplicate in training or validation, by the exact
-Jaccard
-  similarity of the characters as they stand; none of the code under test has a part in it. closest: the
-  highest.
+  Jaccard similarity of the characters as they stand; none of the code under test has a part in it. closest:
+  the highest.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from benchmarks.generate_log import CLIENT, EXACT, WORKLOAD, truth_path, write_l
 EVAL_SIZE = 1_000
 SAMPLE = 200  # evaluation items compared with every training row
 THRESHOLD, SHINGLE = 0.8, 5
-SAMPLING_SECONDS = 0.05
+SAMPLING_SECONDS = 0.25  # looking at a process holds it up
 PR_SET_CHILD_SUBREAPER = 36
 
 

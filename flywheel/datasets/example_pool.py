@@ -21,7 +21,7 @@ from flywheel.datasets.similarity import Hashes, shingles
 from flywheel.datasets.validated_rows import positions
 from flywheel.records.answers import NO_TOOL, answer_message
 
-MOST_EXAMPLES = 5_000
+MOST_EXAMPLES = 3_000
 """Records in a pool."""
 KEPT_OF_EACH_CLASS = 20
 """Records of an answer class that sampling never removes."""
