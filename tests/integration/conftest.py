@@ -1,0 +1,29 @@
+"""Servers that the tests of this folder speak to. Each starts once, and only when a test asks for it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.elasticsearch_server import elasticsearch_server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an Elasticsearch: $ELASTICSEARCH_URL, else a test server of at most 10,000 small records."""
+    with elasticsearch_server(tmp_path_factory.mktemp("elasticsearch")) as url:
+        yield url
+
+
+@pytest.fixture
+def elasticsearch_index(elasticsearch_url: str) -> Iterator[str]:
+    """An index name nobody else uses. It, and whatever begins with it, is deleted after the test."""
+    from elasticsearch import Elasticsearch
+
+    name = f"flywheel-test-{uuid.uuid4().hex[:12]}"
+    yield name
+    with Elasticsearch(elasticsearch_url) as client:
+        for index in client.indices.get(index=f"{name}*", ignore_unavailable=True):
+            client.indices.delete(index=index)
