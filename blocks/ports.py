@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from flywheel.config import CandidateConfig, LoraConfig, TrainingConfig
+from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig, LoraConfig, TrainingConfig
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
 from flywheel.progress import Progress
-from flywheel.results import Customization, RunResult
+from flywheel.results import Customization, EvalItem, Prediction, RunResult
 from flywheel.tokens import TokenCounter
 
 # --- log store -------------------------------------------------------------------------------------------------
@@ -157,6 +157,16 @@ class FineTuneRequest(msgspec.Struct, frozen=True):
     train: Path  # directory with training.jsonl and validation.jsonl
     training: TrainingConfig
     lora: LoraConfig
+    customizer: CustomizerConfig = CustomizerConfig()
+
+
+class EvaluationRequest(msgspec.Struct, frozen=True):
+    """One evaluation that the platform itself carries out. `name`: submitting it twice asks once."""
+
+    name: str
+    endpoint: Endpoint
+    items: list[EvalItem]
+    settings: EvaluationConfig
 
 
 class Platform(Protocol):
@@ -180,3 +190,16 @@ class Platform(Protocol):
 
     async def shut_down(self, name: str) -> None:
         """Free the deployment and see it gone. A deployment that does not exist is no error."""
+
+
+class PlatformEvaluator(Protocol):
+    """A platform that can also ask the items and rate the answers (`evaluation_config.evaluator`)."""
+
+    async def evaluate(self, request: EvaluationRequest, progress: Progress) -> list[Prediction]:
+        """One prediction for each item: the answer verbatim or an error, and scores of the platform's own.
+
+        Names of these scores are none of ours, values lie in [0, 1], None where the platform could not rate.
+        Cancelling the call stops the work there where the platform can.
+
+        Raises: RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled.
+        """

@@ -55,6 +55,10 @@ def fine_tune_name(
     Args:
         training_data: Content hash of the training rows.
     """
-    settings = [config.training_for(candidate).model_dump(), config.lora_for(candidate).model_dump()]
+    settings = [
+        config.training_for(candidate).model_dump(),
+        config.lora_for(candidate).model_dump(),
+        candidate.customizer_config.model_dump(),
+    ]
     content = content_hash(candidate.model, training_data, settings)
     return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content[:12]}"

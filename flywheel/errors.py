@@ -12,6 +12,7 @@
     │   │   └── EndpointRefused         ... and will refuse whatever is asked: wrong key, model or address
     │   ├── RemoteJobFailed
     │   ├── RemoteJobTimedOut
+    │   │   └── NotEnoughResources      ... because the platform had no GPUs free for it
     │   └── RemoteJobCancelled
     ├── ScoringError(RuntimeError)      the item counts as unscored; go on
     └── RunFailed(RuntimeError)         every candidate failed                  exit code 4
@@ -81,6 +82,10 @@ class RemoteJobFailed(RemoteError):
 
 class RemoteJobTimedOut(RemoteError):
     """A fine-tune or a deployment made no progress within its bound."""
+
+
+class NotEnoughResources(RemoteJobTimedOut):
+    """A fine-tune or a deployment waited for GPUs until its bound and never began."""
 
 
 class RemoteJobCancelled(RemoteError):

@@ -106,7 +106,11 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 class Customization(msgspec.Struct, frozen=True):
-    """One fine-tune of one candidate, as the platform reported it."""
+    """One fine-tune of one candidate, as the platform reported it.
+
+    `queued_seconds` is the wait for GPUs, which `runtime_seconds` does not hold. `skipped` counts the rows that this
+    platform cannot train on, by reason.
+    """
 
     job: str
     model: str | None = None
@@ -119,6 +123,8 @@ class Customization(msgspec.Struct, frozen=True):
     runtime_seconds: float | None = None
     adapter: str | None = None
     error: str | None = None
+    queued_seconds: float | None = None
+    skipped: dict[str, int] = {}
 
 
 class CandidateResult(msgspec.Struct, frozen=True):

@@ -71,6 +71,7 @@ async def fine_tune(
         train=folder / "train",
         training=config.training_for(candidate),
         lora=config.lora_for(candidate),
+        customizer=candidate.customizer_config,
     )
     await _record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:

@@ -10,13 +10,16 @@ Secrets never stand here. What needs one names the environment variable or the b
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
+from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 from flywheel.config.run import ConnectionsConfig, FlywheelConfig
 
 __all__ = [
     "CandidateConfig",
     "ConnectionsConfig",
+    "CustomizerConfig",
     "DataSplitConfig",
     "DedupConfig",
+    "DeploymentConfig",
     "EvaluationConfig",
     "FlywheelConfig",
     "IclConfig",

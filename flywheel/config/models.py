@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from flywheel.config.base import Fraction, Settings
+from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 
 
 class IclConfig(Settings):
@@ -104,6 +105,15 @@ class EvaluationConfig(Settings):
         default=512, ge=1, description="Longest answer, in tokens, where the logged request set no bound."
     )
     confidence_level: float = Field(default=0.95, gt=0.5, lt=1, description="Level of every interval.")
+    evaluator: Literal["flywheel", "nemo"] = Field(
+        default="flywheel",
+        description="Who asks the items: 'flywheel' itself, or jobs of the NeMo Evaluator where that is the platform.",
+    )
+    nemo_judge_model: str = Field(
+        default="",
+        max_length=400,
+        description="Model, as the NIM knows it, that rates plain answers in jobs of the NeMo Evaluator. Empty: none.",
+    )
 
 
 class CandidateConfig(Settings):
@@ -129,4 +139,11 @@ class CandidateConfig(Settings):
     )
     lora_config: LoraConfig | None = Field(
         default=None, description="Adapter settings of this candidate alone; none takes the run's."
+    )
+    deployment_config: DeploymentConfig = Field(
+        default=DeploymentConfig(), description="How a platform with GPUs of its own deploys this candidate."
+    )
+    customizer_config: CustomizerConfig = Field(
+        default=CustomizerConfig(),
+        description="How a platform with GPUs of its own fine-tunes this candidate.",
     )
