@@ -96,7 +96,7 @@ def lines_of(file: LogFile, raw: BinaryIO, longest: int) -> Iterator[Piece]:
             line = stream.readline(longest + 2)  # room for the line end
             if not line:
                 return
-            if len(line.rstrip(b"\r\n")) > longest:
+            if len(line) > longest and len(line.rstrip(b"\r\n")) > longest:
                 length = len(line) + _skip_line(stream) if not line.endswith(b"\n") else len(line)
                 yield Piece(number, line[:_SHOWN], ("too_large", _too_long(length, longest)))
                 continue
@@ -105,7 +105,7 @@ def lines_of(file: LogFile, raw: BinaryIO, longest: int) -> Iterator[Piece]:
             return
         if number == 1 and line.startswith(_BOM):
             line = line[len(_BOM) :]
-        if line.strip():
+        if line and not line.isspace():
             yield Piece(number, line)
 
 

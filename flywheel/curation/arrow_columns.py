@@ -22,31 +22,40 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         inner = column(list(chain.from_iterable(values)), kind.value_type)
         offsets = pa.Array.from_buffers(pa.int32(), len(values) + 1, [None, _offsets(values, np.int32)])
         return pa.ListArray.from_arrays(offsets, inner, type=kind)
+    values = values if isinstance(values, list) else list(values)
     validity, nulls = _validity(values)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        data = np.array(
-            [0 if v is None else v for v in values] if nulls else values, dtype=kind.to_pandas_dtype()
-        )
-        buffers = [validity, pa.py_buffer(data)]
+        numbers = [0 if v is None else v for v in values] if nulls else values
+        buffers = [validity, pa.py_buffer(np.array(numbers, dtype=kind.to_pandas_dtype()))]
     elif pa.types.is_fixed_size_binary(kind):
         zero = bytes(kind.byte_width)
-        buffers = [validity, pa.py_buffer(b"".join([zero if v is None else v for v in values]))]
-    elif pa.types.is_string(kind) or pa.types.is_large_binary(kind):
-        parts = [b"" if v is None else v if isinstance(v, bytes) else v.encode() for v in values]
-        offset = np.int64 if pa.types.is_large_binary(kind) else np.int32
-        buffers = [validity, _offsets(parts, offset), pa.py_buffer(b"".join(parts))]
+        buffers = [validity, pa.py_buffer(b"".join(_filled(values, nulls, zero)))]
+    elif pa.types.is_large_binary(kind):
+        parts = _filled(values, nulls, b"")
+        buffers = [validity, _offsets(parts, np.int64), pa.py_buffer(b"".join(parts))]
+    elif pa.types.is_string(kind):
+        parts = list(map(str.encode, _filled(values, nulls, "")))
+        buffers = [validity, _offsets(parts, np.int32), pa.py_buffer(b"".join(parts))]
     else:
         raise TypeError(f"no column of type {kind}")
     return pa.Array.from_buffers(kind, len(values), buffers, nulls)
 
 
+def _filled(values: list[Any], nulls: int, empty: Any) -> list[Any]:
+    if not nulls:
+        return values
+    return [empty] * nulls if nulls == len(values) else [empty if v is None else v for v in values]
+
+
 def _offsets(parts: Sequence[Any], dtype: type[np.int32] | type[np.int64]) -> pa.Buffer:
     offsets = np.zeros(len(parts) + 1, dtype=dtype)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    np.cumsum(list(map(len, parts)), out=offsets[1:])
     return pa.py_buffer(offsets)
 
 
-def _validity(values: Sequence[Any]) -> tuple[pa.Buffer | None, int]:
+def _validity(values: list[Any]) -> tuple[pa.Buffer | None, int]:
+    nulls = values.count(None)
+    if not nulls:
+        return None, 0
     valid = np.array([value is not None for value in values], dtype=bool)
-    nulls = int(valid.size - valid.sum())
-    return (pa.py_buffer(np.packbits(valid, bitorder="little")), nulls) if nulls else (None, 0)
+    return pa.py_buffer(np.packbits(valid, bitorder="little")), nulls

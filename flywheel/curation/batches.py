@@ -16,8 +16,6 @@ MOST_ROWS = 4_096
 MOST_BYTES = 16_000_000
 """A batch ends at whichever comes first: it bounds what reading a log holds in memory."""
 
-_FIELDS = LogLine.__struct_fields__  # the columns before those of the origin, in order
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """A line that is no record of any workload; fields as in `curation.schema.REJECTED_FILE`."""
@@ -82,8 +80,9 @@ class BatchBuilder:
 
     def take(self) -> LogBatch:
         """What was collected, as a batch; starts over."""
-        columns: list[list[Any]] = [[getattr(line, name) for line in self._lines] for name in _FIELDS]
+        columns: list[Any] = list(zip(*self._lines, strict=True)) or [()] * len(LogLine._fields)
         columns += [self._files, self._numbers]
+        # A LogLine's fields are the columns before those of the origin, in order.
         arrays = [column(values, field.type) for values, field in zip(columns, EXTRACTED, strict=True)]
         records = pa.RecordBatch.from_arrays(arrays, schema=EXTRACTED)
         batch = LogBatch(records, self.refused, self.out_of_scope, self.over_limit)

@@ -8,7 +8,7 @@ split. Within a cluster, near-duplicates under one system prompt and tool list a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +29,7 @@ from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
 from flywheel.curation.shingles import Bytes
+from flywheel.curation.side_by_side import side_by_side
 from flywheel.curation.validated_table import (
     codes,
     numbers,
@@ -105,22 +106,35 @@ def _texts(
     rows = groups.representative[by_row]
     bands, rows_of_band = choose_bands(config.similarity_threshold, config.permutations)
     keys = np.empty((bands, count), dtype=np.uint32)
-    written = done = 0
-    for first, batch in read_batches(validated, ["text", "last_message_start"], rows=2_048):
-        end = int(np.searchsorted(rows, first + batch.num_rows))
-        requests = by_row[done:end]
-        chosen = batch.take(row_numbers(rows[done:end] - first))
-        data, offsets = text_bytes(chosen["text"])
-        characters = numbers(chosen["last_message_start"]).astype(np.int64)
+    written = 0
+
+    def batches() -> Iterator[tuple[Indices, Bytes, Indices]]:
+        nonlocal written
+        done = 0
+        for first, batch in read_batches(validated, ["text", "last_message_start"], rows=2_048):
+            end = int(np.searchsorted(rows, first + batch.num_rows))
+            requests = by_row[done:end]
+            chosen = batch.take(row_numbers(rows[done:end] - first))
+            data, offsets = text_bytes(chosen["text"])
+            characters = numbers(chosen["last_message_start"]).astype(np.int64)
+            starts[requests], ends[requests] = offsets[:-1] + written, offsets[1:] + written
+            last[requests] = _byte_places(data, offsets, characters) + written
+            file.write(data.tobytes())
+            written += data.size
+            done = end
+            yield requests, data, offsets
+
+    def sign(batch: tuple[Indices, Bytes, Indices]) -> int:
+        requests, data, offsets = batch
         signed = signatures(data, offsets, config.shingle_size, config.permutations)
         table_of_signatures[requests] = signed
         keys[:, requests] = band_keys(signed, bands, rows_of_band)
-        starts[requests], ends[requests] = offsets[:-1] + written, offsets[1:] + written
-        last[requests] = _byte_places(data, offsets, characters) + written
-        file.write(data.tobytes())
-        written += data.size
-        done = end
-        tell(done / max(count, 1))
+        return requests.size
+
+    signed = 0
+    for size in side_by_side(sign, batches()):
+        signed += size
+        tell(signed / max(count, 1))
     file.flush()
     roles = table["roles"].combine_chunks()
     contexts = codes(table["context_hash"])[groups.representative]

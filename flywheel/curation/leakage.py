@@ -8,9 +8,7 @@ What overlaps is taken out of training, or fails the run.
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
 from flywheel.curation.output_directory import CERTIFICATE_FILE
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
+from flywheel.curation.side_by_side import side_by_side
 from flywheel.curation.validated_table import flags, numbers, read_batches, row_numbers
 from flywheel.errors import LeakageError, TooFewRecordsError
 from flywheel.progress import Progress
@@ -32,7 +31,6 @@ from flywheel.progress import Progress
 Indices = npt.NDArray[np.int64]
 
 STAGE = "check leakage"
-THREADS = 2
 BATCH_ROWS = 1_024
 
 
@@ -116,19 +114,13 @@ def check_leakage(
 def _compared(
     evaluation: EvaluationSide, batches: Iterator[tuple[Indices, pa.RecordBatch]]
 ) -> Iterator[tuple[Indices, list[Found]]]:
-    """Compare batches, a few at a time side by side (numpy computes outside the interpreter's lock), in order."""
+    """The batches' places and what was found of them, in order."""
 
-    def compare(places: Indices, batch: pa.RecordBatch) -> tuple[Indices, list[Found]]:
-        return places, [found for found in evaluation.compare(batch) if found.rows.size]
+    def compare(places_and_rows: tuple[Indices, pa.RecordBatch]) -> tuple[Indices, list[Found]]:
+        places, rows = places_and_rows
+        return places, [found for found in evaluation.compare(rows) if found.rows.size]
 
-    with ThreadPoolExecutor(THREADS) as threads:
-        under_way: deque[Future[tuple[Indices, list[Found]]]] = deque()
-        for places, batch in batches:
-            under_way.append(threads.submit(compare, places, batch))
-            if len(under_way) > THREADS:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+    return side_by_side(compare, batches)
 
 
 def _other_rows(

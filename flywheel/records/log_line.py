@@ -20,7 +20,7 @@ Unknown = dict[str, msgspec.Raw]
 NOTHING = msgspec.Raw()
 
 
-class LogLine(msgspec.Struct, gc=False):  # many live at once, and none can be part of a cycle
+class LogLine(NamedTuple):
     """A logged call. Absent fields are None; so are request and response that are not JSON objects.
 
     `timestamp` is in seconds since 1970, UTC; one that is no time stays in `extra` as it was. `request`,
@@ -137,10 +137,11 @@ def typed_line(read: ReadLine) -> LogLine:
             extra = {**extra, "timestamp": msgspec.Raw(msgspec.json.encode(timestamp))}
             timestamp = None
     request, response = json_object(wire.request), json_object(wire.response)
-    if request is None and _is_something(wire.request):
-        extra = {**extra, "request": wire.request}
-    if response is None and _is_something(wire.response):
-        extra = {**extra, "response": wire.response}
+    if request is None or response is None:
+        if request is None and _is_something(wire.request):
+            extra = {**extra, "request": wire.request}
+        if response is None and _is_something(wire.response):
+            extra = {**extra, "response": wire.response}
     return LogLine(
         wire.id,
         timestamp,

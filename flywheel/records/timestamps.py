@@ -30,6 +30,8 @@ def to_seconds(value: Any) -> float:
     Raises:
         DataError: Not a time, or not one between 2000 and 2099.
     """
+    if type(value) is float and EARLIEST <= value < LATEST:
+        return value  # nearly every log
     seconds = _read(value)
     if not EARLIEST <= seconds < LATEST:
         raise DataError(f"timestamp {_shown(value)} is {_describe(seconds)}, outside 2000 to 2099")
