@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from blocks import chat_client
+from blocks import endpoint_client
 from blocks.chat_answers import read_answer, retry_after
 from blocks.chat_client import ChatClient
 from blocks.ports import Endpoint
@@ -133,9 +133,9 @@ async def test_the_pause_that_the_endpoint_asks_for_is_kept() -> None:
 
 def test_a_pause_has_a_bound_whatever_the_endpoint_asks_for() -> None:
     asking = ChatClient(Endpoint("http://127.0.0.1:1/v1", "m"), QUICK)
-    assert asking._pause(1, 86_400.0) == chat_client.LONGEST_PAUSE
-    assert asking._pause(20, None) == chat_client.LONGEST_PAUSE
-    assert 0.25 <= asking._pause(1, None) <= 0.5
+    assert asking._client._pause(1, 86_400.0) == endpoint_client.LONGEST_PAUSE
+    assert asking._client._pause(20, None) == endpoint_client.LONGEST_PAUSE
+    assert 0.25 <= asking._client._pause(1, None) <= 0.5
 
 
 def test_retry_after_may_be_seconds_or_a_date() -> None:
@@ -161,7 +161,7 @@ async def test_an_endpoint_that_is_not_there_is_a_transient_error() -> None:
 
 
 async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_client, "LARGEST_ANSWER", 10_000)
+    monkeypatch.setattr(endpoint_client, "LARGEST_ANSWER", 10_000)
     long = completion("x" * 20_000)
     async with ChatServer(lambda body, n: long) as server, client(server) as asking:
         with pytest.raises(RemoteRejected, match="more than 10,000 bytes"):
@@ -213,7 +213,11 @@ def test_errors_are_read_in_the_shapes_that_servers_use() -> None:
 
 async def test_more_than_a_hundred_requests_are_under_way_at_once() -> None:
     """The default connection limit of the HTTP library would hold back everything above 100."""
-    async with ChatServer(lambda body, n: after(0.5, completion())) as server, client(server) as asking:
+    config = EvaluationConfig(concurrency=200)
+    async with (
+        ChatServer(lambda body, n: after(0.5, completion())) as server,
+        client(server, config) as asking,
+    ):
         await asyncio.gather(*(asking.complete(BODY) for _ in range(150)))
         assert server.most_under_way == 150
 
@@ -221,13 +225,13 @@ async def test_more_than_a_hundred_requests_are_under_way_at_once() -> None:
 async def test_a_packed_answer_is_read_and_its_unpacked_size_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     def packed(content: str) -> web.Response:
         response = web.json_response(completion(content))
-        response.enable_compression()
+        response.enable_compression(web.ContentCoding.gzip)
         return response
 
+    monkeypatch.setattr(endpoint_client, "LARGEST_ANSWER", 100_000)
     answers = [packed("hello"), packed("x" * 200_000)]
     async with ChatServer(lambda body, n: answers[n]) as server, client(server) as asking:
         answer = await asking.complete(BODY)
         assert answer.response["choices"][0]["message"]["content"] == "hello"
-        monkeypatch.setattr(chat_client, "LARGEST_ANSWER", 100_000)
         with pytest.raises(RemoteRejected, match="more than 100,000 bytes"):
             await asking.complete(BODY)
