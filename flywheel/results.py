@@ -37,6 +37,7 @@ class Prediction(msgspec.Struct, frozen=True):
     `response` is the chat completion verbatim, None where there was none; `error` then says why. `scores` holds one
     value in [0, 1] for each metric that applies; a metric that applies but could not be computed is None.
     `tool_calls` are the answer's calls as `{"name", "arguments"}`, arguments as an object where they are one.
+    `ttft_ms` is the time to the first token, where answers were streamed.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Prediction(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     attempts: int = 1
     tool_calls: list[dict[str, Any]] = []
+    ttft_ms: float | None = None
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -72,7 +74,10 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What the answers cost to make. Means are per answered item; latencies are in milliseconds."""
+    """What the answers cost to make. Means are per answered item; times are in milliseconds.
+
+    The time to the first token is known only where answers were streamed.
+    """
 
     answered: int = 0
     errors: int = 0
@@ -81,6 +86,8 @@ class Usage(msgspec.Struct, frozen=True):
     latency_ms_mean: float | None = None
     latency_ms_p50: float | None = None
     latency_ms_p95: float | None = None
+    ttft_ms_p50: float | None = None
+    ttft_ms_p95: float | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -139,7 +146,11 @@ class CandidateResult(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """One turn of the flywheel. `funnel` maps each step of curation to its counts."""
+    """One turn of the flywheel. `funnel` maps each step of curation to its counts.
+
+    `eval_set` names the content of the evaluation items (`flywheel.evaluation.eval_set`), empty before they are there:
+    scores of two runs are comparable where it is the same.
+    """
 
     run_id: str
     workload_id: str
@@ -153,4 +164,24 @@ class RunResult(msgspec.Struct, frozen=True):
     datasets: dict[str, str] = {}
     candidates: list[CandidateResult] = []
     config: dict[str, Any] = {}
+    error: str | None = None
+    eval_set: str = ""
+
+
+class JudgeRun(msgspec.Struct, frozen=True):
+    """What one judge model said of one evaluation of a run, under an id of its own.
+
+    `verdicts` refers to the file of single verdicts in the dataset store; `error` set means that the judge did not get
+    to the end, and why. Times are ISO 8601 in UTC.
+    """
+
+    id: str
+    run_id: str
+    candidate: str
+    eval_type: EvalType
+    judge: str
+    created_at: str
+    scores: dict[str, Score] = {}
+    verdicts: str | None = None
+    details: dict[str, Any] = {}
     error: str | None = None

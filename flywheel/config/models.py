@@ -93,6 +93,23 @@ class EvaluationConfig(Settings):
     concurrency: int = Field(
         default=16, ge=1, le=4096, description="Requests under way at once to one endpoint."
     )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Most requests a minute to one endpoint; none is no bound."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens a minute, prompts and answers, to one endpoint; none is no bound.",
+    )
+    circuit_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="Longest wait, in seconds, for an endpoint that is down before its evaluation stops.",
+    )
+    stream: bool = Field(
+        default=False,
+        description="Ask for streamed answers and record the time to the first token; the platform must stream.",
+    )
     timeout_seconds: float = Field(default=300, gt=0, description="Longest wait for one answer, in seconds.")
     max_attempts: int = Field(default=4, ge=1, le=20, description="Tries for one item, first one included.")
     temperature: float | None = Field(

@@ -99,8 +99,9 @@ def usage_of(predictions: Iterable[Prediction]) -> Usage:
     """Tokens and latency of the answers. Tokens are sums over those answers that state them."""
     listed = list(predictions)
     answered = [prediction for prediction in listed if prediction.response is not None]
-    latencies = sorted(
-        p.latency_ms for p in answered if p.latency_ms is not None and math.isfinite(p.latency_ms)
+    latencies, first_tokens = (
+        sorted(value for p in answered if (value := getattr(p, name)) is not None and math.isfinite(value))
+        for name in ("latency_ms", "ttft_ms")
     )
     return Usage(
         answered=len(answered),
@@ -110,6 +111,8 @@ def usage_of(predictions: Iterable[Prediction]) -> Usage:
         latency_ms_mean=math.fsum(latencies) / len(latencies) if latencies else None,
         latency_ms_p50=percentile(latencies, 0.5),
         latency_ms_p95=percentile(latencies, 0.95),
+        ttft_ms_p50=percentile(first_tokens, 0.5),
+        ttft_ms_p95=percentile(first_tokens, 0.95),
     )
 
 

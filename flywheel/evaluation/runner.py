@@ -21,11 +21,15 @@ from flywheel.results import EvalItem, Prediction
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A chat completion, how long it took from sending to the last byte, and how many requests it needed."""
+    """A chat completion, how long it took from sending to the last byte, and how many requests it needed.
+
+    `ttft_ms` is the time to its first token, where answers are streamed.
+    """
 
     response: dict[str, Any]
     latency_ms: float
     attempts: int = 1
+    ttft_ms: float | None = None
 
 
 class Ask(Protocol):
@@ -134,7 +138,11 @@ class _Work:
             else:
                 self._failures_in_a_row = 0
                 prediction = Prediction(
-                    item.id, answer.response, round(answer.latency_ms, 3), attempts=answer.attempts
+                    item.id,
+                    answer.response,
+                    round(answer.latency_ms, 3),
+                    attempts=answer.attempts,
+                    ttft_ms=None if answer.ttft_ms is None else round(answer.ttft_ms, 3),
                 )
                 if reference_calls(item):
                     # Comparing calls costs less than a line does, and is done while others wait for their answers.
