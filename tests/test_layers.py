@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ FORBIDDEN_IN_DOMAIN = {
     "elasticsearch",
     "pymongo",
 }
-SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+EXPORTER = ROOT / "exporter" / "flywheel_exporter"
+SOURCES = sorted(
+    path for folder in (*(ROOT / layer for layer in LAYERS), EXPORTER) for path in folder.rglob("*.py")
+)
 MOST_LINES = 320
 
 
@@ -48,7 +52,7 @@ def test_imports_point_to_lower_layers_only(path: Path) -> None:
     if is_command_line(path):  # it starts flows, so it stands on top of everything
         return
     layer = path.relative_to(ROOT).parts[0]
-    upward = (imports_of(path) & set(LAYERS)) - LAYERS[layer] - {layer}
+    upward = (imports_of(path) & set(LAYERS)) - LAYERS.get(layer, set()) - {layer}
     assert not upward, f"{path.relative_to(ROOT)} imports {sorted(upward)}"
 
 
@@ -63,6 +67,13 @@ def test_the_domain_knows_no_network_no_database_and_no_prefect(path: Path) -> N
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_hold_one_idea(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", sorted(EXPORTER.rglob("*.py")), ids=lambda path: path.name)
+def test_the_exporter_leans_on_nothing_but_httpx(path: Path) -> None:
+    """It is installed into applications, next to whatever they use."""
+    others = imports_of(path) - set(sys.stdlib_module_names) - {"flywheel_exporter"}
+    assert others <= {"httpx"}
 
 
 def test_no_file_in_flows_hides_a_package() -> None:

@@ -19,6 +19,8 @@ from flywheel.records.timestamps import to_seconds
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decode = msgspec.json.Decoder().decode
+_NOT_ALL = {"incomplete": "incomplete_answer", "truncated": "cut_payload"}
+"""Fields by which an exporter says that the payloads are not all there, and the reason that each is refused with."""
 
 
 class Validator:
@@ -73,9 +75,21 @@ class Validator:
         return violations, unusable
 
 
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
 def _check_extra(extra: bytes) -> None:
-    """Extraction puts a time that it could not read beside the unknown fields; here it gets its reason."""
-    misfit = _fields.decode(extra).get("timestamp")
+    """Extraction puts a time that it could not read beside the unknown fields; here it gets its reason.
+
+    So do calls of which an exporter says that it did not log all.
+    """
+    beside = _fields.decode(extra)
+    for field, reason in _NOT_ALL.items():
+        if field in beside and (said := _decode(beside[field])):
+            raise RuleBroken(reason, f"the exporter says that {field} is {_shown(said)}")
+    misfit = beside.get("timestamp")
     if misfit is not None:
         try:
             to_seconds(_decode(misfit))

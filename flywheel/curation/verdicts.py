@@ -52,6 +52,8 @@ REASONS = {
     "no_answer": "the response has no choices",
     "empty_answer": "no choice has content or tool calls",
     "truncated_answer": "the answer was cut off",
+    "incomplete_answer": "the exporter says that the answer was not read or not sent to its end",
+    "cut_payload": "the exporter says that it cut long text out of the payloads",
     "refused_answer": "the model declined to answer",
     "errored_response": "the response is an error",
     "tool_call_not_function": "a tool call is not a call of a named function",

@@ -157,6 +157,24 @@ def test_a_time_that_could_not_be_read_is_the_reason(when: Any) -> None:
     assert reason(request(), FINE, {"timestamp": when, "other": 1}) == "bad_timestamp"
 
 
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"incomplete": "the stream was not read to its end"}, "incomplete_answer"),
+        ({"truncated": [{"path": "request.messages[0].content", "characters": 9, "kept": 4}]}, "cut_payload"),
+        ({"truncated": True}, "cut_payload"),
+    ],
+)
+def test_a_call_that_its_exporter_did_not_log_whole_is_refused(extra: Any, expected: str) -> None:
+    """Cut text looks like any other, so a model would learn it."""
+    assert reason(request(), FINE, extra) == expected
+
+
+@pytest.mark.parametrize("nothing", [False, None, [], ""])
+def test_a_mark_that_says_nothing_is_no_reason(nothing: Any) -> None:
+    assert isinstance(judge(request(), FINE, {"incomplete": nothing, "truncated": nothing}), Keep)
+
+
 def test_other_unknown_fields_are_no_reason() -> None:
     assert isinstance(judge(request(), FINE, {"region": "eu"}), Keep)
 
