@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -24,8 +24,16 @@ from flywheel.tokens import TokenCounter
 # --- log store -------------------------------------------------------------------------------------------------
 
 
+Sampling = Literal["newest", "uniform", "stratified"]
+
+
 class LogQuery(msgspec.Struct, frozen=True):
-    """Which records to read. `limit` keeps the newest; `traffic_share` is decided by a hash of each record."""
+    """Which records to read.
+
+    `traffic_share` is decided by a hash of each record. Where more than `limit` are left, `sampling` says which are
+    read: the newest, a uniform choice by the same hash, or one stratified by the tools that the answer calls; see
+    `blocks.sampling`.
+    """
 
     workload_id: str
     client_id: str
@@ -33,10 +41,15 @@ class LogQuery(msgspec.Struct, frozen=True):
     until: datetime | None = None
     limit: int | None = None
     traffic_share: float = 1.0
+    sampling: Sampling = "newest"
 
 
 class WorkloadSummary(msgspec.Struct, frozen=True):
-    """One workload of one client, as the log store sees it. Times are ISO 8601 in UTC."""
+    """One workload of one client, as the log store sees it. Times are ISO 8601 in UTC.
+
+    Averages are over the records that have the figure; None where none has. `tools` are those that were seen; a store
+    that looks at a few records of each workload alone may miss rare ones.
+    """
 
     workload_id: str | None
     client_id: str | None
@@ -45,6 +58,9 @@ class WorkloadSummary(msgspec.Struct, frozen=True):
     first: str | None
     last: str | None
     share_without_workload_id: float
+    average_latency_ms: float | None = None
+    average_tokens_in: float | None = None
+    average_tokens_out: float | None = None
 
 
 class LogStore(Protocol):
@@ -109,28 +125,70 @@ class LedgerEntry(msgspec.Struct, frozen=True):
     details: dict[str, Any] = {}
 
 
-class RunStore(Protocol):
-    """History: runs, candidates, evaluations, customizations, and the ledger of what is still allocated.
+class BestScore(msgspec.Struct, frozen=True):
+    """The evaluation with the highest primary score of a workload so far, and whose it is."""
 
-    Writes are idempotent by id. Prediction lines are not here; evaluations refer to their file.
+    run_id: str
+    candidate: str
+    evaluation: Evaluation
+
+
+class RunStore(Protocol):
+    """History: runs, candidates, evaluations, customizations, judge runs, and the ledger of what is still allocated.
+
+    Writes are idempotent by id, and whole or not at all. Prediction lines are not here; evaluations refer to their
+    file. Every method may raise DataError (not ours, damaged, refused) and RemoteError (cannot be reached).
     """
 
     def save_run(self, run: RunResult) -> None:
         """Insert or replace a run with its candidates, evaluations and customizations."""
 
+    def update_run(self, run_id: str, change: Callable[[RunResult], RunResult]) -> RunResult:
+        """Replace a run by what `change` makes of it, such that no other writer's change is lost; returns it.
+
+        `change` may be called more than once, so it should compute and do nothing else. Raises DataError as
+        `load_run`.
+        """
+
     def load_run(self, run_id: str) -> RunResult:
         """Raises DataError with the nearest ids where there is none. A unique prefix of an id is enough."""
+
+    def find_run(self, run_id: str) -> RunResult | None:
+        """The run with exactly this id, or None."""
 
     def list_runs(
         self, workload_id: str | None = None, client_id: str | None = None, limit: int = 50
     ) -> list[RunResult]:
         """Newest first."""
 
-    def record_resource(self, entry: LedgerEntry) -> None: ...
+    def all_runs(self) -> Iterator[RunResult]:
+        """Every run, oldest first, a few at a time."""
 
-    def strike_resource(self, kind: str, name: str) -> None: ...
+    def comparable_run(self, run: RunResult) -> RunResult | None:
+        """The newest run before `run` of the same workload and client over the same evaluation set, with scores."""
 
-    def allocated(self, run_id: str | None = None) -> list[LedgerEntry]: ...
+    def best_score(
+        self, workload_id: str, client_id: str, metric: str, eval_set: str | None = None
+    ) -> BestScore | None:
+        """The best score so far under one metric, on one evaluation set where given; the earliest in a tie."""
+
+    def remove_run(self, run_id: str) -> bool:
+        """Remove a run and all below it. False, and nothing happens, where it is running or holds resources."""
+
+    def save_judge_run(self, judged: JudgeRun) -> None:
+        """Insert or replace what a judge said."""
+
+    def judge_runs(self, run_id: str) -> list[JudgeRun]:
+        """What judges said of a run, oldest first."""
+
+    def record_resource(self, entry: LedgerEntry) -> None:
+        """Note that this exists or is about to; an entry of the same kind and name is replaced."""
+
+    def strike_resource(self, kind: str, name: str) -> None:
+        """Note that this is gone; nothing happens where it was not noted."""
+
+    def allocated(self, run_id: str | None = None) -> list[LedgerEntry]:
+        """What is noted and not struck off, of one run where given, oldest first."""
 
     def close(self) -> None: ...
 
