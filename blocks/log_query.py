@@ -20,10 +20,11 @@ class Scope:
         self._until = _seconds(query.until)
         self._windowed = self._since is not None or self._until is not None
 
-    def judge(self, read: ReadLine) -> LogLine | Unreadable | None:
+    def judge(self, read: ReadLine, identity: str | None = None) -> LogLine | Unreadable | None:
         """The record if it is asked for, None if it is not, or why that cannot be told.
 
         A record that lacks an id is another's if the id that it has is another's, and else refused: it may be ours.
+        `identity` is what the store knows the record by; see `draw`.
         """
         query, wire = self._query, read.known
         workload, client = wire.workload_id, wire.client_id
@@ -38,7 +39,7 @@ class Scope:
         line = typed_line(read)
         if self._windowed and not self._in_window(line.timestamp, unreadable=wire.timestamp is not None):
             return None
-        if query.traffic_share < 1 and self.draw(line) >= query.traffic_share * _DRAWS:
+        if query.traffic_share < 1 and self.draw(line, identity) >= query.traffic_share * _DRAWS:
             return None
         return line
 
@@ -52,11 +53,15 @@ class Scope:
         )
 
     @staticmethod
-    def draw(line: LogLine) -> int:
-        """A number below 2**64 that depends on the record alone: on its id if it has one, else on its payloads."""
+    def draw(line: LogLine, identity: str | None = None) -> int:
+        """A number below 2**64 that depends on the record alone.
+
+        On its id if it has one, else on the store's name for it (`identity`), else on its payloads.
+        """
         hasher = hashlib.blake2b(digest_size=8)
-        if line.id is not None:
-            hasher.update(line.id.encode())
+        known_by = line.id if line.id is not None else identity
+        if known_by is not None:
+            hasher.update(known_by.encode())
         else:
             hasher.update(b"%r" % line.timestamp + (line.request or b"") + (line.response or b""))
         return int.from_bytes(hasher.digest(), "big")
