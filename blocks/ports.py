@@ -6,7 +6,7 @@ one port pass the same contract tests (`tests/contracts/`). Domain code sees onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig,
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
 from flywheel.progress import Progress
-from flywheel.results import Customization, EvalItem, Prediction, RunResult
+from flywheel.results import Customization, EvalItem, Evaluation, JudgeRun, Prediction, RunResult
 from flywheel.tokens import TokenCounter
 
 # --- log store -------------------------------------------------------------------------------------------------

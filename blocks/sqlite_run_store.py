@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from blocks.ports import LedgerEntry
+from blocks.ports import BestScore, LedgerEntry
+from blocks.run_documents import no_such_run, searchable, several_runs
+from blocks.sqlite_rows import (
+    delete_resource,
+    delete_run,
+    get_run,
+    get_runs,
+    parsed,
+    put_judge_run,
+    put_resource,
+    put_run,
+)
 from blocks.sqlite_schema import BUSY_SECONDS, explained, prepare
 from flywheel.errors import DataError
-from flywheel.results import CandidateResult, Customization, Evaluation, RunResult
+from flywheel.results import CandidateResult, Evaluation, JudgeRun, RunResult
+from flywheel.retention import SCORED
 
-T = TypeVar("T")
-
-_NEAREST = 3
+_AT_A_TIME = 50
 
 
 class SqliteRunStore:
@@ -38,22 +45,15 @@ class SqliteRunStore:
 
     def save_run(self, run: RunResult) -> None:
         """Insert or replace a run with its candidates, evaluations and customizations."""
-        head = msgspec.structs.replace(run, candidates=[])
         with self._transaction(write=True) as connection:
-            connection.execute("DELETE FROM flywheel_runs WHERE run_id = ?", [run.run_id])  # and all below it
-            _insert(
-                connection,
-                "flywheel_runs",
-                run_id=run.run_id,
-                workload_id=run.workload_id,
-                client_id=run.client_id,
-                status=run.status,
-                started_at=run.started_at,
-                finished_at=run.finished_at,
-                document=_to_json(head),
-            )
-            for position, candidate in enumerate(run.candidates):
-                _insert_candidate(connection, run.run_id, position, candidate)
+            put_run(connection, run)
+
+    def update_run(self, run_id: str, change: Callable[[RunResult], RunResult]) -> RunResult:
+        """Replace a run by what `change` makes of it; other writers wait meanwhile."""
+        with self._transaction(write=True) as connection:
+            run = change(_load(connection, run_id))
+            put_run(connection, run)
+            return run
 
     def load_run(self, run_id: str) -> RunResult:
         """The run with this id, or whose id alone begins with it.
@@ -62,56 +62,117 @@ class SqliteRunStore:
         several.
         """
         with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT run_id, document FROM flywheel_runs WHERE run_id = ?", [run_id]
-            )
-            rows = (
-                found.fetchall()
-                or connection.execute(
-                    "SELECT run_id, document FROM flywheel_runs WHERE substr(run_id, 1, ?) = ? "
-                    "ORDER BY started_at DESC, run_id LIMIT 6",
-                    [len(run_id), run_id],
-                ).fetchall()
-            )
-            if len(rows) == 1:
-                return _load(connection, *rows[0])
-            if rows:
-                raise DataError(f"Several runs begin with {run_id!r}: {_listed(rows)}. Give more of the id.")
-            known = connection.execute("SELECT run_id FROM flywheel_runs ORDER BY started_at DESC").fetchall()
-        raise DataError(_no_such_run(run_id, [row[0] for row in known]))
+            return _load(connection, run_id)
+
+    def find_run(self, run_id: str) -> RunResult | None:
+        """The run with exactly this id, or None."""
+        with self._transaction() as connection:
+            return get_run(connection, searchable(run_id))
 
     def list_runs(
         self, workload_id: str | None = None, client_id: str | None = None, limit: int = 50
     ) -> list[RunResult]:
         """The newest runs, of one workload or client where given, newest first."""
         with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT run_id, document FROM flywheel_runs "
+            ids = _column(
+                connection,
+                "SELECT run_id FROM flywheel_runs "
                 "WHERE workload_id = coalesce(?, workload_id) AND client_id = coalesce(?, client_id) "
                 "ORDER BY started_at DESC, run_id DESC LIMIT ?",
-                [workload_id, client_id, max(0, limit)],
+                [_or_none(workload_id), _or_none(client_id), max(0, limit)],
+            )
+            return get_runs(connection, ids)
+
+    def all_runs(self) -> Iterator[RunResult]:
+        """Every run that was there at the start and still is, oldest first, a few in memory at a time."""
+        with self._transaction() as connection:
+            ids = _column(connection, "SELECT run_id FROM flywheel_runs ORDER BY started_at, run_id", [])
+        for start in range(0, len(ids), _AT_A_TIME):
+            with self._transaction() as connection:
+                found = get_runs(connection, ids[start : start + _AT_A_TIME])
+            yield from found
+
+    def comparable_run(self, run: RunResult) -> RunResult | None:
+        """The newest run before `run` of the same workload and client over the same evaluation set, with scores."""
+        if not run.eval_set:
+            return None
+        with self._transaction() as connection:
+            ids = _column(
+                connection,
+                "SELECT run_id FROM flywheel_runs WHERE workload_id = ? AND client_id = ? AND eval_set = ? "
+                f"AND started_at < ? AND status IN ({', '.join('?' * len(SCORED))}) "
+                "ORDER BY started_at DESC, run_id DESC LIMIT 1",
+                [
+                    searchable(run.workload_id),
+                    searchable(run.client_id),
+                    run.eval_set,
+                    run.started_at,
+                    *SCORED,
+                ],
+            )
+            return get_run(connection, ids[0]) if ids else None
+
+    def best_score(
+        self, workload_id: str, client_id: str, metric: str, eval_set: str | None = None
+    ) -> BestScore | None:
+        """The best score so far under one metric, on one evaluation set where given; the earliest in a tie."""
+        with self._transaction() as connection:
+            best_first = connection.execute(
+                "SELECT evaluations.document, nims.document, flywheel_runs.document FROM flywheel_runs "
+                "JOIN nims USING (run_id) JOIN evaluations USING (run_id, candidate) "
+                "WHERE workload_id = ? AND client_id = ? AND eval_set = coalesce(?, eval_set) "
+                "AND score IS NOT NULL AND evaluations.error IS NULL "
+                "ORDER BY score DESC, started_at, run_id, nims.position, evaluations.position",
+                [searchable(workload_id), searchable(client_id), eval_set],
+            )
+            for evaluation_text, candidate_text, run_text in best_first:
+                evaluation = parsed(evaluation_text, Evaluation)
+                if evaluation.primary == metric:
+                    return BestScore(
+                        parsed(run_text, RunResult).run_id,
+                        parsed(candidate_text, CandidateResult).candidate,
+                        evaluation,
+                    )
+        return None
+
+    def remove_run(self, run_id: str) -> bool:
+        """Remove a run and all below it. False, and nothing happens, where it is running or holds resources."""
+        wanted = searchable(run_id)
+        with self._transaction(write=True) as connection:
+            alive = connection.execute(
+                "SELECT 1 FROM flywheel_runs WHERE run_id = ? AND status = 'running' "
+                "UNION SELECT 1 FROM resources WHERE run_id = ?",
+                [wanted, wanted],
             ).fetchall()
-            return [_load(connection, *row) for row in rows]
+            if not alive:
+                delete_run(connection, wanted)
+                connection.execute("DELETE FROM llm_judge_runs WHERE run_id = ?", [wanted])
+            return not alive
+
+    def save_judge_run(self, judged: JudgeRun) -> None:
+        """Insert or replace what a judge said."""
+        with self._transaction(write=True) as connection:
+            put_judge_run(connection, judged)
+
+    def judge_runs(self, run_id: str) -> list[JudgeRun]:
+        """What judges said of a run, oldest first."""
+        with self._transaction() as connection:
+            documents = _column(
+                connection,
+                "SELECT document FROM llm_judge_runs WHERE run_id = ? ORDER BY created_at, id",
+                [searchable(run_id)],
+            )
+        return [parsed(text, JudgeRun) for text in documents]
 
     def record_resource(self, entry: LedgerEntry) -> None:
         """Note that this exists or is about to; an entry of the same kind and name is replaced."""
         with self._transaction(write=True) as connection:
-            connection.execute("DELETE FROM resources WHERE kind = ? AND name = ?", [entry.kind, entry.name])
-            _insert(
-                connection,
-                "resources",
-                kind=entry.kind,
-                name=entry.name,
-                run_id=entry.run_id,
-                platform=entry.platform,
-                created_at=entry.created_at,
-                details=_to_json(entry.details),
-            )
+            put_resource(connection, entry)
 
     def strike_resource(self, kind: str, name: str) -> None:
         """Note that this is gone; nothing happens where it was not noted."""
         with self._transaction(write=True) as connection:
-            connection.execute("DELETE FROM resources WHERE kind = ? AND name = ?", [kind, name])
+            delete_resource(connection, kind, name)
 
     def allocated(self, run_id: str | None = None) -> list[LedgerEntry]:
         """What is noted and not struck off, of one run where given, oldest first."""
@@ -119,7 +180,7 @@ class SqliteRunStore:
             rows = connection.execute(
                 "SELECT run_id, kind, name, platform, created_at, details FROM resources "
                 "WHERE run_id = coalesce(?, run_id) ORDER BY created_at, kind, name",
-                [run_id],
+                [_or_none(run_id)],
             ).fetchall()
         return [
             LedgerEntry(owner, kind, name, platform, created_at, json.loads(details))
@@ -154,95 +215,28 @@ class SqliteRunStore:
             raise explained(error, str(self._path)) from error
 
 
-def _insert(connection: sqlite3.Connection, table: str, **columns: Any) -> None:
-    """Insert a row; columns that later versions added keep their defaults."""
-    marks = ", ".join("?" * len(columns))
-    connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", list(columns.values()))
-
-
-def _insert_candidate(
-    connection: sqlite3.Connection, run_id: str, position: int, result: CandidateResult
-) -> None:
-    whose = {"run_id": run_id, "candidate": result.candidate}
-    _insert(
+def _load(connection: sqlite3.Connection, run_id: str) -> RunResult:
+    wanted = searchable(run_id)
+    if run := get_run(connection, wanted):
+        return run
+    begin_so = _column(
         connection,
-        "nims",
-        **whose,
-        position=position,
-        model_name=result.model_name,
-        status=result.status,
-        document=_to_json(msgspec.structs.replace(result, evaluations=[], customization=None)),
+        "SELECT run_id FROM flywheel_runs WHERE substr(run_id, 1, ?) = ? "
+        "ORDER BY started_at DESC, run_id LIMIT 6",
+        [len(wanted), wanted],
     )
-    for place, evaluation in enumerate(result.evaluations):
-        score = evaluation.scores.get(evaluation.primary) if evaluation.primary else None
-        _insert(
-            connection,
-            "evaluations",
-            **whose,
-            eval_type=evaluation.eval_type,
-            position=place,
-            model=evaluation.model,
-            score=score.value if score else None,
-            error=evaluation.error,
-            document=_to_json(evaluation),
-        )
-    if tuned := result.customization:
-        _insert(
-            connection,
-            "customizations",
-            **whose,
-            job=tuned.job,
-            status=tuned.status,
-            document=_to_json(tuned),
-        )
+    if len(begin_so) > 1:
+        raise several_runs(run_id, begin_so)
+    if begin_so:
+        return get_runs(connection, begin_so)[0]
+    raise no_such_run(
+        run_id, _column(connection, "SELECT run_id FROM flywheel_runs ORDER BY started_at DESC", [])
+    )
 
 
-def _load(connection: sqlite3.Connection, run_id: str, document: str) -> RunResult:
-    evaluations: dict[str, list[Evaluation]] = {}
-    for candidate, text in connection.execute(
-        "SELECT candidate, document FROM evaluations WHERE run_id = ? ORDER BY position", [run_id]
-    ):
-        evaluations.setdefault(candidate, []).append(_from_json(text, Evaluation))
-    tuned = {
-        candidate: _from_json(text, Customization)
-        for candidate, text in connection.execute(
-            "SELECT candidate, document FROM customizations WHERE run_id = ?", [run_id]
-        )
-    }
-    candidates = [
-        msgspec.structs.replace(
-            _from_json(text, CandidateResult),
-            evaluations=evaluations.get(candidate, []),
-            customization=tuned.get(candidate),
-        )
-        for candidate, text in connection.execute(
-            "SELECT candidate, document FROM nims WHERE run_id = ? ORDER BY position", [run_id]
-        )
-    ]
-    return msgspec.structs.replace(_from_json(document, RunResult), candidates=candidates)
+def _column(connection: sqlite3.Connection, statement: str, values: list[Any]) -> list[str]:
+    return [row[0] for row in connection.execute(statement, values)]
 
 
-def _to_json(value: Any) -> str:
-    """JSON that keeps infinities (an unbounded interval), which msgspec's own encoder writes as null."""
-    return json.dumps(msgspec.to_builtins(value), ensure_ascii=True)
-
-
-def _from_json(text: str, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(json.loads(text), kind)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise DataError(
-            f"The run store holds a {kind.__name__} that cannot be read ({error}). Move the store's file away."
-        ) from error
-
-
-def _listed(rows: list[tuple[str, str]]) -> str:
-    ids = [row[0] for row in rows]
-    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-
-
-def _no_such_run(run_id: str, known: list[str]) -> str:
-    if not known:
-        return f"There is no run {run_id!r}: the run store is empty. `flywheel run` makes one."
-    nearest = difflib.get_close_matches(run_id, known, n=_NEAREST, cutoff=0.3) or known[:_NEAREST]
-    return f"There is no run {run_id!r}. The nearest are {', '.join(nearest)}; `flywheel runs` lists all."
+def _or_none(text: str | None) -> str | None:
+    return None if text is None else searchable(text)

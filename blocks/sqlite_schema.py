@@ -46,6 +46,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (kind, name)
         ) STRICT""",
     ),
+    (
+        "ALTER TABLE flywheel_runs ADD COLUMN eval_set TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX runs_by_eval_set ON flywheel_runs (workload_id, client_id, eval_set, started_at)",
+        # No reference to flywheel_runs: saving a run again deletes and inserts it, and its judge runs must stay.
+        """CREATE TABLE llm_judge_runs (
+            id TEXT PRIMARY KEY, run_id TEXT NOT NULL, judge TEXT NOT NULL, created_at TEXT NOT NULL,
+            document TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX judge_runs_by_run ON llm_judge_runs (run_id, created_at)",
+    ),
 )
 
 
