@@ -65,6 +65,11 @@ async def open_platform(connections: ConnectionsConfig) -> Platform:
         from blocks.local_platform.platform import LocalPlatform
 
         return LocalPlatform(home_directory(connections))
+    if connections.platform == "nemo":
+        from blocks.nemo.connection import from_environment
+        from blocks.nemo.platform import NemoPlatform
+
+        return NemoPlatform(from_environment())
     return cast("Platform", await _from_block(connections.platform, "platform", embedded="local"))
 
 

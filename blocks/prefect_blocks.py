@@ -14,6 +14,7 @@ from pydantic import Field
 from blocks.directory_dataset_store import DirectoryDatasetStore
 from blocks.file_log_store import FileLogStore
 from blocks.local_platform.platform import LocalPlatform
+from blocks.nemo.block import NemoMicroservices as NemoMicroservices
 from blocks.sqlite_run_store import SqliteRunStore
 from blocks.strict_block import StrictBlock
 
