@@ -33,12 +33,18 @@ def read_answer(status: int, body: bytes, url: str) -> dict[str, Any]:
     """
     document = _decoded(body)
     if 200 <= status < 300 and isinstance(document, dict):
-        if _is_completion(document):
+        if is_completion(document):
             return document
         status = _status_within(document)
     if 200 <= status < 300:
         raise TransientRemoteError(f"{url} answered with what is no chat completion: {excerpt(body)}")
     raise _failure(status, _message(document) or excerpt(body), document, url)
+
+
+def failure_of(status: int, body: bytes, url: str) -> RemoteError:
+    """The error that an HTTP answer with this status amounts to, with what its body says."""
+    document = _decoded(body)
+    return _failure(status, _message(document) or excerpt(body), document, url)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -87,7 +93,8 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def _is_completion(document: Mapping[str, Any]) -> bool:
+def is_completion(document: Mapping[str, Any]) -> bool:
+    """Whether a document holds an answer, of whatever quality."""
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         return False

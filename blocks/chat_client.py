@@ -24,12 +24,19 @@ class ChatClient:
     """Asks one endpoint. Use it as an async context manager; one client serves any number of tasks.
 
     Args:
-        endpoint: Where and which model; the key is read from the environment when the client is entered.
+        endpoint: Where and which model; its key is read from the environment when the client is entered.
         config: Time-out of one attempt, number of attempts, bounds, and whether answers are streamed.
         first_pause: Seconds before the second attempt; see `EndpointClient`.
+        key: The API key, where it does not stand in the environment.
     """
 
-    def __init__(self, endpoint: Endpoint, config: EvaluationConfig, first_pause: float = 0.5) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        config: EvaluationConfig,
+        first_pause: float = 0.5,
+        key: str | None = None,
+    ) -> None:
         self._client = EndpointClient(
             endpoint,
             "/chat/completions",
@@ -42,6 +49,7 @@ class ChatClient:
                 config.circuit_seconds,
             ),
             first_pause=first_pause,
+            key=key,
         )
         self._stream = config.stream
         self._counts_tokens = config.tokens_per_minute is not None

@@ -70,7 +70,28 @@ async def open_platform(connections: ConnectionsConfig) -> Platform:
         from blocks.nemo.platform import NemoPlatform
 
         return NemoPlatform(from_environment())
+    if connections.platform == "openai":
+        from blocks.openai_platform.connection import OPENAI, from_environment
+        from blocks.openai_platform.platform import OpenAIPlatform
+
+        return OpenAIPlatform(from_environment("OPENAI", OPENAI, needs_key=True))
+    if connections.platform == "vllm":
+        from blocks.openai_platform.connection import VLLM, from_environment
+        from blocks.openai_platform.vllm import VllmPlatform
+
+        return VllmPlatform(from_environment("VLLM", VLLM), home_directory(connections))
     return cast("Platform", await _from_block(connections.platform, "platform", embedded="local"))
+
+
+async def chat_key(connections: ConnectionsConfig) -> str | None:
+    """The API key that a saved block holds for the models of its platform, None where there is none.
+
+    Endpoints travel as parameters and are stored with runs, so the key is fetched where it is needed.
+    """
+    if "/" not in connections.platform:
+        return None  # it stands in the environment variable that the endpoint names
+    key: str | None = getattr(await open_platform(connections), "api_key", None)
+    return key
 
 
 async def _from_block(name: str, setting: str, *, embedded: str) -> Any:

@@ -69,6 +69,7 @@ class EndpointClient:
         bounds: What the endpoint allows, all its clients together.
         first_pause: Seconds before the second attempt, doubled for each further one; the pause is drawn between half
             of that and all of it, so that workers that failed together do not come back together.
+        key: The API key, where it does not stand in the environment.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class EndpointClient:
         max_attempts: int,
         bounds: Bounds,
         first_pause: float = 0.5,
+        key: str | None = None,
     ) -> None:
         self.url = f"{endpoint.base_url.rstrip('/')}{path}"
         self._address = Address.of(self.url)
@@ -89,7 +91,7 @@ class EndpointClient:
         self._bounds = bounds
         self._first_pause = first_pause
         self._random = random.Random()
-        self._key: str | None = None
+        self._key = key
         self._connections: Connections | None = None
         self._limits = EndpointLimits(bounds)
 
@@ -99,7 +101,7 @@ class EndpointClient:
             "Accept": "application/json, text/event-stream",
             "User-Agent": "flywheel",
         }
-        self._key = _key_of(self._endpoint)
+        self._key = self._key or _key_of(self._endpoint)
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         self._connections = Connections(self._address, headers, LARGEST_ANSWER)

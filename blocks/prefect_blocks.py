@@ -15,6 +15,8 @@ from blocks.directory_dataset_store import DirectoryDatasetStore
 from blocks.file_log_store import FileLogStore
 from blocks.local_platform.platform import LocalPlatform
 from blocks.nemo.block import NemoMicroservices as NemoMicroservices
+from blocks.openai_platform.block import OpenAICompatible as OpenAICompatible
+from blocks.openai_platform.block import VllmServer as VllmServer
 from blocks.sqlite_run_store import SqliteRunStore
 from blocks.strict_block import StrictBlock
 

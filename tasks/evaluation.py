@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.chat_client import ChatClient
-from blocks.connections import open_dataset_store
+from blocks.connections import chat_key, open_dataset_store
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
@@ -61,7 +61,7 @@ async def evaluate(
     started, clock = datetime.now(UTC), time.monotonic()
     async with (
         reporting(f"{eval_type}-{candidate.name}") as progress,
-        ChatClient(endpoint, settings) as client,
+        ChatClient(endpoint, settings, key=await chat_key(config.connections)) as client,
     ):
 
         async def ask(item: EvalItem) -> Answer:
