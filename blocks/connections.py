@@ -71,15 +71,15 @@ async def open_platform(connections: ConnectionsConfig) -> Platform:
 
         return NemoPlatform(from_environment())
     if connections.platform == "openai":
-        from blocks.openai_platform.connection import OPENAI, from_environment
+        from blocks.openai_platform.connection import OPENAI, service_of_environment
         from blocks.openai_platform.platform import OpenAIPlatform
 
-        return OpenAIPlatform(from_environment("OPENAI", OPENAI, needs_key=True))
+        return OpenAIPlatform(service_of_environment("OPENAI", OPENAI, needs_key=True))
     if connections.platform == "vllm":
-        from blocks.openai_platform.connection import VLLM, from_environment
+        from blocks.openai_platform.connection import VLLM, service_of_environment
         from blocks.openai_platform.vllm import VllmPlatform
 
-        return VllmPlatform(from_environment("VLLM", VLLM), home_directory(connections))
+        return VllmPlatform(service_of_environment("VLLM", VLLM), home_directory(connections))
     return cast("Platform", await _from_block(connections.platform, "platform", embedded="local"))
 
 

@@ -101,7 +101,7 @@ class EndpointClient:
             "Accept": "application/json, text/event-stream",
             "User-Agent": "flywheel",
         }
-        self._key = self._key or _key_of(self._endpoint)
+        self._key = _key_of(self._endpoint, self._key)
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         self._connections = Connections(self._address, headers, LARGEST_ANSWER)
@@ -213,15 +213,19 @@ class EndpointClient:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _key_of(endpoint: Endpoint) -> str | None:
-    name = endpoint.api_key_env
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise ConfigError(f"the endpoint's API key is not set; put it into the environment variable {name}.")
-    if any(ord(char) < 33 or ord(char) > 126 for char in key):
-        raise ConfigError(f"the API key in the environment variable {name} holds characters that no key has.")
+def _key_of(endpoint: Endpoint, given: str | None) -> str | None:
+    """The key: the one given, else that of the environment variable which the endpoint names."""
+    where = "that was given"
+    key = given
+    if key is None and (name := endpoint.api_key_env) is not None:
+        where = f"in the environment variable {name}"
+        key = os.environ.get(name, "").strip()
+        if not key:
+            raise ConfigError(
+                f"the endpoint's API key is not set; put it into the environment variable {name}."
+            )
+    if key is not None and any(ord(char) < 33 or ord(char) > 126 for char in key):
+        raise ConfigError(f"the API key {where} holds characters that no key has.")
     return key
 
 

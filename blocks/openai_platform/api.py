@@ -42,6 +42,9 @@ class Api:
         self._timeout = timeout_seconds
         self._first_pause = first_pause
         self._random = random.Random()
+        # Made once: reading all trusted certificates costs more than a call does.
+        secure = base_url.startswith("https://")
+        self._tls = ssl.create_default_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """A JSON object; tried again where the failure may pass."""
@@ -101,7 +104,7 @@ class Api:
             # A client for each call: calls are seconds apart, and a platform object belongs to no event loop.
             async with (
                 asyncio.timeout(seconds),
-                httpx.AsyncClient(headers=headers, timeout=seconds) as client,
+                httpx.AsyncClient(headers=headers, timeout=seconds, verify=self._tls) as client,
             ):
                 return await client.request(method, url, **more)
         except httpx.InvalidURL as error:

@@ -38,7 +38,7 @@ class Connection(NamedTuple):
     first_pause: float = FIRST_PAUSE
 
 
-def from_environment(prefix: str, default_url: str, *, needs_key: bool = False) -> Connection:
+def service_of_environment(prefix: str, default_url: str, *, needs_key: bool = False) -> Connection:
     """The service of `<prefix>_BASE_URL` with the key of `<prefix>_API_KEY`.
 
     Args:
