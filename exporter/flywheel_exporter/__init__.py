@@ -15,7 +15,7 @@ from flywheel_exporter.elasticsearch import Elasticsearch
 from flywheel_exporter.exporter import Exporter
 from flywheel_exporter.jsonl import JsonlFile
 from flywheel_exporter.labels import labels
-from flywheel_exporter.sinks import Line, Outcome, Sink, SinkRefused
+from flywheel_exporter.sinks import Line, Outcome, Sink
 from flywheel_exporter.transports import AsyncLoggingTransport, LoggingTransport
 
 __all__ = [
@@ -30,6 +30,5 @@ __all__ = [
     "LoggingTransport",
     "Outcome",
     "Sink",
-    "SinkRefused",
     "labels",
 ]

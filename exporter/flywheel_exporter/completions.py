@@ -51,7 +51,8 @@ def reassembled(stream: Iterable[Event]) -> Streamed:
         if chunk.get("error"):
             damaged = True
         _add_to_response(response, chunk)
-        for position, choice in enumerate(chunk.get("choices") or ()):
+        parts = chunk.get("choices")
+        for position, choice in enumerate(parts if isinstance(parts, list) else ()):
             if isinstance(choice, dict) and _add_choice(choices, position, choice) and first_token is None:
                 first_token = event.arrived
     response["choices"] = [_finished(choices[index]) for index in sorted(choices)]
@@ -89,7 +90,7 @@ def _add_choice(choices: dict[int, dict[str, Any]], position: int, part: dict[st
         elif key == "logprobs" and isinstance(value, dict):
             choice["logprobs"] = choice.get("logprobs") or {}
             _merge(choice["logprobs"], value)
-        elif value is not None and key not in ("delta", "index"):
+        elif value is not None and key not in ("delta", "message", "index"):
             choice[key] = value
     return said
 
@@ -168,11 +169,11 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     message.setdefault("role", "assistant")
     message.setdefault("content", None)
     calls = message.get("tool_calls")
-    if calls:
-        if message["content"] == "":
-            message["content"] = None
-        for call in calls:
+    if calls and message["content"] == "":
+        message["content"] = None
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict) and isinstance(call.setdefault("function", {}), dict):
             call.pop("index", None)
             call.setdefault("type", "function")
-            call.setdefault("function", {}).setdefault("arguments", "")
+            call["function"].setdefault("arguments", "")
     return choice

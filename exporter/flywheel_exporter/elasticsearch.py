@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from flywheel_exporter.sinks import Line, Outcome, SinkRefused
+from flywheel_exporter.sinks import Line, Outcome
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 ALREADY_THERE = 409
@@ -56,7 +56,7 @@ class Elasticsearch:
         self._process = 0
 
     def write(self, lines: Sequence[Line]) -> Outcome:
-        """See `Sink`. Raises: SinkRefused (wrong key, not allowed, no such index), httpx.TransportError."""
+        """See `Sink`. A wrong key, an index that is not there and the like refuse the whole batch."""
         refused = 0
         again: list[Line] = []
         reason = ""
@@ -101,7 +101,9 @@ class Elasticsearch:
         if response.status_code in PASSING:
             return Outcome(again=lines, reason=f"status {response.status_code}")
         if not response.is_success:
-            raise SinkRefused(f"status {response.status_code}: {response.text[:SHOWN]}")
+            return Outcome(
+                refused=len(lines), reason=f"status {response.status_code}: {response.text[:SHOWN]}"
+            )
         return self._judged(lines, response)
 
     @staticmethod

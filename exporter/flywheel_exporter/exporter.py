@@ -14,7 +14,7 @@ from flywheel_exporter.counts import Counter, Counts
 from flywheel_exporter.labels import current_labels, given
 from flywheel_exporter.payload_guard import TooLarge, encode_within
 from flywheel_exporter.records import record_of
-from flywheel_exporter.sinks import Line, Outcome, Sink, SinkRefused
+from flywheel_exporter.sinks import Line, Outcome, Sink
 
 PATH = "/chat/completions"
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds between tries of one batch
@@ -197,8 +197,6 @@ class Exporter:
     def _attempt(self, lines: Sequence[Line]) -> Outcome:
         try:
             return self.sink.write(lines)
-        except SinkRefused as error:
-            return Outcome(refused=len(lines), reason=str(error))
         except Exception as error:
             return Outcome(again=lines, reason=f"{type(error).__name__}: {error}")
 

@@ -29,12 +29,8 @@ class Outcome:
     reason: str = ""
 
 
-class SinkRefused(Exception):
-    """Trying again is no use: wrong key, no such index, not allowed."""
-
-
 class Sink(Protocol):
-    """What writes lines. Any exception but `SinkRefused` means that the whole batch may be handed in again."""
+    """What writes lines. An exception means that the whole batch may be handed in again."""
 
     def write(self, lines: Sequence[Line]) -> Outcome:
         """Write a batch; it may hold lines that were written before, with the same ids."""
