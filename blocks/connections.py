@@ -16,6 +16,12 @@ from flywheel.errors import ConfigError
 if TYPE_CHECKING:
     from blocks.ports import DatasetStore, LogStore, Platform, RunStore
 
+_NAMES = {
+    "dataset_store": "'embedded', a URL such as 's3://bucket/folder',",
+    "run_store": "'embedded', 'mongodb'",
+}
+"""What may stand in a setting beside a saved block, where that is more than the embedded implementation."""
+
 
 def home_directory(connections: ConnectionsConfig) -> Path:
     """Where the embedded stores and local models live: the setting, else $FLYWHEEL_HOME, else ~/.flywheel."""
@@ -45,6 +51,10 @@ async def open_dataset_store(connections: ConnectionsConfig) -> DatasetStore:
         from blocks.directory_dataset_store import DirectoryDatasetStore
 
         return DirectoryDatasetStore(home_directory(connections) / "datasets")
+    if "://" in connections.dataset_store:
+        from blocks.fsspec_dataset_store import dataset_store_at
+
+        return dataset_store_at(connections.dataset_store, home_directory(connections))
     return cast(
         "DatasetStore", await _from_block(connections.dataset_store, "dataset_store", embedded="embedded")
     )
@@ -56,6 +66,11 @@ async def open_run_store(connections: ConnectionsConfig) -> RunStore:
         from blocks.sqlite_run_store import SqliteRunStore
 
         return SqliteRunStore(home_directory(connections) / "runs.sqlite")
+    if connections.run_store == "mongodb":
+        from blocks.mongo.connection import connection_from_environment
+        from blocks.mongo.run_store import MongoRunStore
+
+        return MongoRunStore(connection_from_environment())
     return cast("RunStore", await _from_block(connections.run_store, "run_store", embedded="embedded"))
 
 
@@ -99,7 +114,8 @@ async def _from_block(name: str, setting: str, *, embedded: str) -> Any:
 
     if "/" not in name:
         raise ConfigError(
-            f"connections.{setting} is {name!r}; use {embedded!r} or '<block type>/<block name>' of a saved block."
+            f"connections.{setting} is {name!r}; use {_NAMES.get(setting, repr(embedded))} or "
+            "'<block type>/<block name>' of a saved block."
         )
     try:
         block: Any = await Block.aload(name)

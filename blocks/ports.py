@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -96,11 +96,20 @@ class DatasetStore(Protocol):
     def create(self, kind: str, key: dict[str, Any]) -> AbstractContextManager[Staging]:
         """A fresh directory to fill; published atomically when the block ends without an exception, else removed."""
 
+    def making(self, kind: str, key: dict[str, Any], progress: Progress) -> AbstractContextManager[None]:
+        """Held by one maker of a dataset at a time, as far as the store can see; others wait, within a bound.
+
+        Whoever enters looks again with `find`: the one before may have made it.
+        """
+
     def open(self, ref: DatasetRef) -> Path:
         """A local directory with the dataset's files, checksums verified. Raises DatasetError."""
 
     def scratch(self, name: str) -> Path:
-        """A directory that survives a crash and belongs to one name: partial predictions, checkpoints."""
+        """A local directory that survives a crash and belongs to one name: partial predictions, checkpoints."""
+
+    def sweep(self, older_than: timedelta = ...) -> list[str]:
+        """Remove what makers that are gone left behind; nothing younger that somebody may be writing."""
 
 
 class Staging(Protocol):

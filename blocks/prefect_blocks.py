@@ -13,7 +13,9 @@ from pydantic import Field
 
 from blocks.directory_dataset_store import DirectoryDatasetStore
 from blocks.file_log_store import FileLogStore
+from blocks.fsspec_block import FsspecDatasets as FsspecDatasets
 from blocks.local_platform.platform import LocalPlatform
+from blocks.mongo.block import MongoRuns as MongoRuns
 from blocks.nemo.block import NemoMicroservices as NemoMicroservices
 from blocks.openai_platform.block import OpenAICompatible as OpenAICompatible
 from blocks.openai_platform.block import VllmServer as VllmServer

@@ -22,10 +22,13 @@ class ConnectionsConfig(Settings):
     )
     log_store: str = Field(default="files", description="'files' reads logs.path; else a saved block.")
     dataset_store: str = Field(
-        default="embedded", description="'embedded' is a directory; else a saved block."
+        default="embedded",
+        description="'embedded' is a directory; a URL such as s3://bucket/folder any place that fsspec reaches, with "
+        "the credentials of its environment; else a saved block.",
     )
     run_store: str = Field(
-        default="embedded", description="'embedded' is an SQLite file; else a saved block."
+        default="embedded",
+        description="'embedded' is an SQLite file; 'mongodb' a MongoDB database by $MONGODB_URL; else a saved block.",
     )
     platform: str = Field(
         default="local", description="'local' trains and serves on this machine; else a saved block."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from blocks.ports import DatasetRef, DatasetStore
 from flywheel.errors import DatasetError
+from flywheel.progress import silent
 
 KEY: dict[str, Any] = {"settings": {"seed": 0, "eval_size": 20}, "parents": ["validated-0123456789abcdef"]}
 
@@ -25,6 +29,11 @@ def make_and_fail(store: DatasetStore, failure: type[BaseException]) -> None:
     with store.create("split", KEY) as staging:
         (staging.path / "rows.jsonl").write_text("half")
         raise failure
+
+
+def make_and_fail_inside_of_another(store: DatasetStore) -> None:
+    with store.making("icl", KEY, silent):
+        raise RuntimeError
 
 
 class DatasetStoreContract:
@@ -106,3 +115,74 @@ class DatasetStoreContract:
         (store.scratch("run-1 evaluation") / "predictions.jsonl").write_text("partial")
         assert (store.scratch("run-1 evaluation") / "predictions.jsonl").read_text() == "partial"
         assert not (store.scratch("run-1-evaluation") / "predictions.jsonl").exists()
+
+    def test_a_dataset_without_files_and_one_with_an_empty_file_are_datasets(
+        self, store: DatasetStore
+    ) -> None:
+        with store.create("split", KEY) as nothing:
+            nothing.counts["rows"] = 0
+        assert store.find("split", KEY) == nothing.ref
+        assert store.open(nothing.ref).is_dir()
+        empty = make(store, kind="icl", content="")
+        assert (store.open(empty) / "rows.jsonl").read_bytes() == b""
+
+    def test_what_makers_at_once_leave_is_one_whole_dataset(self, store: DatasetStore) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            refs = list(threads.map(lambda number: make(store, content=f"{number}" * 1000), range(8)))
+        assert {ref.name for ref in refs} == {refs[0].name}
+        content = (store.open(refs[0]) / "rows.jsonl").read_text()
+        assert content in {f"{number}" * 1000 for number in range(8)}
+
+    def test_of_makers_that_agree_on_it_one_makes_and_the_others_find(self, store: DatasetStore) -> None:
+        made = []
+
+        def find_or_make(number: int) -> DatasetRef:
+            with store.making("split", KEY, silent):
+                found = store.find("split", KEY)
+                if found is None:
+                    made.append(number)
+                    found = make(store, content=f"{number}")
+            return found
+
+        with ThreadPoolExecutor(4) as threads:
+            refs = list(threads.map(find_or_make, range(4)))
+        assert len(made) == 1
+        assert refs == [refs[0]] * 4
+
+    def test_makers_of_other_datasets_do_not_wait_and_a_failed_one_holds_nobody_up(
+        self, store: DatasetStore
+    ) -> None:
+        with pytest.raises(RuntimeError), store.making("split", KEY, silent):
+            make_and_fail_inside_of_another(store)
+        with store.making("split", KEY, silent):
+            pass
+
+    def test_whoever_waits_says_so_and_can_be_stopped(self, store: DatasetStore) -> None:
+        reports = []
+
+        def stop(stage: str, done: int, total: int | None, detail: str = "") -> None:
+            reports.append(stage)
+            raise KeyboardInterrupt
+
+        def wait() -> None:
+            with pytest.raises(KeyboardInterrupt), store.making("split", KEY, stop):
+                pass
+
+        with store.making("split", KEY, silent):
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            waiting.join(timeout=20)
+        assert reports == ["waiting for another maker"]
+        with store.making("split", KEY, silent):
+            pass
+
+    def test_sweeping_leaves_datasets_scratch_and_what_is_being_written(self, store: DatasetStore) -> None:
+        ref = make(store)
+        (store.scratch("run-1") / "predictions.jsonl").write_text("partial")
+        with store.create("icl", KEY) as living:
+            (living.path / "rows.jsonl").write_text("half")
+            assert store.sweep() == []
+            assert store.sweep(timedelta(0)) == []
+        assert (store.open(living.ref) / "rows.jsonl").read_text() == "half"
+        assert (store.open(ref) / "rows.jsonl").read_text() == "rows"
+        assert (store.scratch("run-1") / "predictions.jsonl").read_text() == "partial"

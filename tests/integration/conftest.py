@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from blocks.mongo.connection import MongoConnection
 from tests.fakes.elasticsearch_server import elasticsearch_server
+from tests.fakes.mongo_server import mongo_server
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,22 @@ def elasticsearch_index(elasticsearch_url: str) -> Iterator[str]:
     with Elasticsearch(elasticsearch_url) as client:
         for index in client.indices.get(index=f"{name}*", ignore_unavailable=True):
             client.indices.delete(index=index)
+
+
+@pytest.fixture(scope="session")
+def mongodb_url() -> Iterator[str]:
+    """The address of a MongoDB: $MONGODB_URL, else a small server in this process."""
+    if url := os.environ.get("MONGODB_URL"):
+        yield url
+        return
+    with mongo_server() as server:
+        yield str(server.uri)
+
+
+@pytest.fixture
+def mongo(mongodb_url: str) -> Iterator[MongoConnection]:
+    """A database nobody else uses, dropped after the test."""
+    connection = MongoConnection(mongodb_url, database=f"flywheel-test-{uuid.uuid4().hex[:12]}")
+    yield connection
+    with connection.client() as client:
+        client.drop_database(connection.database)

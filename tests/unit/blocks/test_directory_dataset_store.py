@@ -123,7 +123,7 @@ def test_sweeping_removes_what_a_killed_process_left_and_not_what_a_living_one_w
     left = list(root.glob("*/.staging-*"))
     assert len(left) == 1
     with store.create("split", KEY) as living:
-        assert store.sweep() == left
+        assert store.sweep() == [str(path) for path in left]
         assert living.path.exists()
     assert store.find("split", {"seed": 1}) is None
     assert store.sweep() == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> SqliteRunStore:
     return SqliteRunStore(path)
+
+
+@pytest.fixture
+def opening(path: Path) -> str:
+    return (
+        "from pathlib import Path; from blocks.sqlite_run_store import SqliteRunStore\n"
+        f"store = SqliteRunStore(Path({str(path)!r}))"
+    )
 
 
 class TestContract(RunStoreContract):
@@ -57,39 +63,6 @@ def test_another_object_on_the_same_file_sees_what_was_saved(store: SqliteRunSto
     store.save_run(run())
     store.close()
     assert SqliteRunStore(path).load_run("run-1") == run()
-
-
-def test_processes_may_write_at_once_from_the_first_moment_on(path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from blocks.sqlite_run_store import SqliteRunStore\n"
-        "from tests.contracts.run_store import entry, run\n"
-        "store = SqliteRunStore(Path(sys.argv[1]))\n"
-        "for number in range(30):\n"
-        "    store.save_run(run(f'run-{sys.argv[2]}-{number}'))\n"
-        "    store.save_run(run('shared', message=sys.argv[2]))\n"
-        "    store.record_resource(entry(f'fw-{sys.argv[2]}-{number}'))\n"
-    )
-    root = Path(__file__).parents[3]
-    workers = [
-        subprocess.Popen([sys.executable, "-c", code, str(path), name], stderr=subprocess.PIPE, cwd=root)
-        for name in ("a", "b", "c")
-    ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors.decode()
-    store = SqliteRunStore(path)
-    assert len(store.list_runs(limit=1000)) == 91
-    assert len(store.allocated()) == 90
-    assert len(store.load_run("shared").candidates) == 2
-
-
-def test_a_write_that_fails_leaves_what_was_there(store: SqliteRunStore) -> None:
-    store.save_run(run())
-    twice = run(status="completed", candidates=[run().candidates[0], run().candidates[0]])
-    with pytest.raises(DataError):
-        store.save_run(twice)
-    assert store.load_run("run-1") == run()
 
 
 def test_a_file_that_is_no_database_is_left_alone(store: SqliteRunStore, path: Path) -> None:
