@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from blocks.local_platform.chat_format import Example
+from blocks.local_platform.lora_product import compute_adapters_as_one
 from blocks.local_platform.packed_attention import PackedRows
 from blocks.local_platform.training_rows import Packed, passes
 from flywheel.config import LoraConfig, TrainingConfig
@@ -52,6 +53,7 @@ class LoraTraining:
                 self._model = peft.get_peft_model(model, settings, autocast_adapter_dtype=False)
         except ValueError as error:
             raise ConfigError(f"lora_config does not fit this model: {error}") from error
+        compute_adapters_as_one(self._model)
         self._has_dropout = lora.adapter_dropout > 0
         self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         self._masters = [parameter.detach().float().clone() for parameter in self._parameters]

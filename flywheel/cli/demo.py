@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def demo_config(logs: str) -> FlywheelConfig:
-    """Two candidates of one small model: fine-tuned, and with in-context examples alone."""
+    """One small model as it is, with in-context examples, and fine-tuned; sized for two CPU cores and minutes."""
     from flywheel.config import (
         CandidateConfig,
         DataSplitConfig,
@@ -43,7 +43,6 @@ def demo_config(logs: str) -> FlywheelConfig:
         FlywheelConfig,
         IclConfig,
         LogsConfig,
-        LoraConfig,
         TrainingConfig,
     )
 
@@ -52,14 +51,9 @@ def demo_config(logs: str) -> FlywheelConfig:
         client_id=CLIENT,
         description="The demo: can a model of 135 million parameters route support requests?",
         logs=LogsConfig(path=logs),
-        data_split_config=DataSplitConfig(
-            eval_size=40, limit=330
-        ),  # sized for two CPU cores and a few minutes
+        data_split_config=DataSplitConfig(eval_size=40, limit=330),
         icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=3),
         training_config=TrainingConfig(epochs=2, learning_rate=2e-3),
-        evaluation_config=EvaluationConfig(concurrency=40, default_max_tokens=96),
-        candidates=[
-            CandidateConfig(name="smollm2-rank16", model=MODEL, lora_config=LoraConfig(adapter_dim=16)),
-            CandidateConfig(name="smollm2-untuned", model=MODEL, customize=False),
-        ],
+        evaluation_config=EvaluationConfig(concurrency=40, default_max_tokens=64),
+        candidates=[CandidateConfig(name="smollm2-rank16", model=MODEL)],
     )
