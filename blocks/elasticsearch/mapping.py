@@ -108,4 +108,3 @@ def _mend(index: str, settings: ElasticsearchSettings) -> str:
         f"Copy it into one with the right mapping: `python -m blocks.elasticsearch.mend {index} log-store-{index}`, "
         f"then read log-store-{index}."
     )
-

@@ -23,11 +23,9 @@ class Hit(msgspec.Struct, gc=False, rename={"index": "_index", "id": "_id", "sou
     source: WireLine
     sort: msgspec.Raw = msgspec.Raw(b"[]")
 
-    def read(self, longest: int) -> ReadLine | Unreadable:
-        """The record in it. `longest` bytes of payloads are allowed."""
-        wire = self.source
-        size = len(memoryview(wire.request)) + len(memoryview(wire.response))
-        return ReadLine(wire, {}) if size <= longest else _too_large(size, longest)
+    def read(self) -> ReadLine | Unreadable:
+        """The record in it."""
+        return ReadLine(self.source, {})
 
     def as_logged(self) -> Any:
         """The document as an object."""
@@ -44,10 +42,9 @@ class RawHit(msgspec.Struct, gc=False, rename={"index": "_index", "id": "_id", "
     source: msgspec.Raw
     sort: msgspec.Raw = msgspec.Raw(b"[]")
 
-    def read(self, longest: int) -> ReadLine | Unreadable:
+    def read(self) -> ReadLine | Unreadable:
         """The record in it, or why it is none."""
-        size = len(memoryview(self.source))
-        return read_line(bytes(self.source)) if size <= longest else _too_large(size, longest)
+        return read_line(bytes(self.source))
 
     def as_logged(self) -> Any:
         """The document as an object."""
@@ -126,10 +123,3 @@ PAGE_SERIALIZERS = {
 }
 
 Order = Literal["asc", "desc"]
-
-
-def _too_large(size: int, longest: int) -> Unreadable:
-    return Unreadable(
-        "too_large",
-        f"the record has {size:,} bytes; validation_config.max_record_bytes allows {longest:,}",
-    )

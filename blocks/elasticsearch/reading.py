@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from blocks.elasticsearch import queries
+from blocks.elasticsearch.columns import plain_columns
 from blocks.elasticsearch.mapping import LogMapping, misread_times
 from blocks.elasticsearch.pages import Hit, Order, Page, RawHit
 from blocks.elasticsearch.point_in_time import Cursor, PointInTime
@@ -31,7 +32,9 @@ from flywheel.records.log_line import LogLine, Unreadable
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-_SHARE_WORTH_A_LOOK = 0.5  # below it, looking at all identities first costs less than reading what is left out
+_SHARE_WORTH_A_LOOK = (
+    0.5  # below it, looking at all identities first costs less than reading what is left out
+)
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -109,7 +112,7 @@ class Reading:
         for page in pages_of(self._cursors(IDENTITY), self._settings.slices):
             for hit in page.hits:
                 looked_at += 1
-                read = hit.read(longest=1 << 62)
+                read = hit.read()
                 if isinstance(read, Unreadable) or self._scope.judge(read, hit.id) is None:
                     self._batch.out_of_scope += 1
                 else:
@@ -144,25 +147,41 @@ class Reading:
         generation, came = self._view.generation, 0
         for page in pages:
             came += len(page.hits)
-            for hit in page.hits:
-                self._take(hit)
-                if self._batch.full:
+            columns = plain_columns(page.hits, self._query, self._longest)
+            if columns is not None:
+                if not self._batch.empty:
                     yield self._batch.take()
+                yield LogBatch(columns)
+            else:
+                for hit in page.hits:
+                    self._take(hit)
+                    if self._batch.full:
+                        yield self._batch.take()
             self._done += len(page.hits)
             self._progress("read log", self._done, self._of, "records")
         self._check_whole(came, expected, generation)
 
     def _take(self, hit: Hit | RawHit) -> None:
-        read = hit.read(self._longest)
+        read = hit.read()
         judged = read if isinstance(read, Unreadable) else self._scope.judge(read, hit.id)
-        origin = f"{hit.index}/{hit.id}"
         if isinstance(judged, LogLine):
-            self._batch.add(judged, origin, None)
+            self._keep(judged, hit)
         elif judged is None:
             self._batch.out_of_scope += 1
         else:
-            record = None if judged.reason == "too_large" else hit.as_logged()
-            self._batch.refuse(Refusal(judged.reason, judged.detail, origin, None, record))
+            self._refuse(judged, hit)
+
+    def _keep(self, line: LogLine, hit: Hit | RawHit) -> None:
+        size = len(line.request or b"") + len(line.response or b"") + len(line.extra or b"")
+        if size > self._longest:
+            allowed = f"validation_config.max_record_bytes allows {self._longest:,}"
+            self._refuse(Unreadable("too_large", f"the record has {size:,} bytes; {allowed}"), hit)
+        else:
+            self._batch.add(line, f"{hit.index}/{hit.id}", None)
+
+    def _refuse(self, why: Unreadable, hit: Hit | RawHit) -> None:
+        record = None if why.reason == "too_large" else hit.as_logged()
+        self._batch.refuse(Refusal(why.reason, why.detail, f"{hit.index}/{hit.id}", None, record))
 
     def _cursors(self, source: list[str] | None) -> list[Cursor]:
         """Cursors that together bring every record of ours once: slices by time, and what has no time."""

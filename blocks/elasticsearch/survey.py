@@ -44,7 +44,7 @@ def choose(
     for page in pages:
         for hit in page.hits:
             looked_at += 1
-            read = hit.read(longest=1 << 62)
+            read = hit.read()
             line = None if isinstance(read, Unreadable) else scope.judge(read, hit.id)
             if isinstance(line, LogLine):
                 stratum = stratum_of(line.response) if sample.stratified else ""
