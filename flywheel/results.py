@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from flywheel.analysis import Analysis, Decision
+
 EvalType = Literal["base-eval", "icl-eval", "customized-eval"]
 EVAL_TYPES: tuple[EvalType, ...] = ("base-eval", "icl-eval", "customized-eval")
 
@@ -166,6 +168,8 @@ class RunResult(msgspec.Struct, frozen=True):
     config: dict[str, Any] = {}
     error: str | None = None
     eval_set: str = ""
+    analysis: Analysis | None = None
+    decisions: list[Decision] = []
 
 
 class JudgeRun(msgspec.Struct, frozen=True):

@@ -1,0 +1,166 @@
+"""What is concluded from a run's evaluations: verdicts, comparisons, costs, regressions, and how far a judge goes.
+
+Plain typed data, kept with the run (`flywheel.results.RunResult.analysis`) and shown by every report. `None` means
+unknown, and a report shows it as missing. Times are ISO 8601 in UTC, money is in `Costs.currency`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["surfaced", "not_surfaced", "cannot_tell"]
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """A two-sided confidence interval, or a range of what is expected."""
+
+    low: float
+    high: float
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A paired mean difference over `n` items that both sides answered; `p_value` is two-sided."""
+
+    value: float | None
+    n: int
+    interval: Bounds | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """How well the production model agrees with its own answers: what no candidate can be expected to exceed.
+
+    `source`: it was asked again (`replayed`), its repeated requests in the log were compared (`teacher_noise`), or
+    neither was possible (`assumed`, value 1).
+    """
+
+    metric: str
+    value: float
+    n: int
+    source: Literal["replayed", "teacher_noise", "assumed"]
+    interval: Bounds | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One evaluation of one candidate against production.
+
+    surfaced: not worse than the ceiling by more than `margin`, as sure as the interval's level says, and above the
+    workload's thresholds. cannot_tell: the interval spans the margin; about `items_needed` items would decide.
+    """
+
+    candidate: str
+    eval_type: str
+    metric: str
+    outcome: Outcome
+    margin: float
+    difference: Difference
+    reason: str
+    items_needed: int | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two evaluations of a run on the same items: `difference` is the first's score minus the second's."""
+
+    metric: str
+    first: str  # "<candidate> <eval type>"
+    second: str
+    difference: Difference
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """What one evaluation's way of answering would cost, beside production. Per request: money, tokens, milliseconds.
+
+    `test_time_compute` is total tokens × latency in seconds, per request. `missing` names the prices that were not
+    given. `monthly_savings` is a range over the interval of the traffic; `break_even_days` is when a fine-tune is paid.
+    """
+
+    candidate: str
+    eval_type: str
+    currency: str = "USD"
+    per_request: float | None = None
+    per_1k_tokens: float | None = None
+    production_per_request: float | None = None
+    production_per_1k_tokens: float | None = None
+    test_time_compute: float | None = None
+    production_test_time_compute: float | None = None
+    requests_per_month: float | None = None
+    monthly_savings: Bounds | None = None
+    fine_tune: float | None = None
+    break_even_days: Bounds | None = None
+    missing: list[str] = []
+
+
+class Regression(msgspec.Struct, frozen=True):
+    """A score against an earlier run on the same frozen items: the last comparable one, or the best so far."""
+
+    candidate: str
+    eval_type: str
+    metric: str
+    against: Literal["last", "best"]
+    run_id: str
+    then: float
+    now: float
+    outcome: Literal["regressed", "improved", "no_difference_seen"]
+    difference: Difference
+
+
+class JudgeHealth(msgspec.Struct, frozen=True):
+    """How far one judge's scores of one metric can be trusted. Rates and correlations are over what was judged.
+
+    `agreement` is with programmatic truth where both exist; `flip_rate` is how often swapping the order changes the
+    verdict; `kappa` and `corrected` need human labels.
+    """
+
+    judge: str
+    metric: str
+    judged: int
+    parse_failures: int
+    agreement: float | None = None
+    agreement_n: int = 0
+    flip_rate: float | None = None
+    length_correlation: float | None = None
+    same_family: bool = False
+    kappa: float | None = None
+    kappa_n: int = 0
+    corrected: float | None = None
+    corrected_interval: Bounds | None = None
+
+
+class Kpis(msgspec.Struct, frozen=True):
+    """Of the run: cost per 1,000 tokens before and after, share of traffic with a workload id, data-to-result seconds."""
+
+    cost_per_1k_before: float | None = None
+    cost_per_1k_after: float | None = None
+    share_instrumented: float | None = None
+    turn_around_seconds: float | None = None
+
+
+class Analysis(msgspec.Struct, frozen=True):
+    """Everything concluded. `conclusion` is the sentence a product manager reads first, "no winner" included."""
+
+    conclusion: str = ""
+    verdicts: list[Verdict] = []
+    comparisons: list[Comparison] = []
+    ceilings: list[Ceiling] = []
+    costs: list[Costs] = []
+    regressions: list[Regression] = []
+    judge_health: list[JudgeHealth] = []
+    kpis: Kpis = Kpis()
+    notes: list[str] = []
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a person decided of a surfaced candidate. Recording it does nothing else.
+
+    `checklist` maps each point of the promotion checklist to whether it was done.
+    """
+
+    candidate: str
+    decision: Literal["approved", "rejected", "open"]
+    by: str
+    at: str
+    note: str = ""
+    checklist: dict[str, bool] = {}
