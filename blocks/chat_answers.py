@@ -41,6 +41,18 @@ def read_answer(status: int, body: bytes, url: str) -> dict[str, Any]:
     raise _failure(status, _message(document) or excerpt(body), document, url)
 
 
+def document_of(status: int, body: bytes, url: str) -> dict[str, Any]:
+    """The JSON object in an HTTP answer that is a success; raises as `read_answer` does."""
+    document = _decoded(body)
+    if 200 <= status < 300 and isinstance(document, dict):
+        if not document.get("error"):
+            return document
+        status = _status_within(document)
+    if 200 <= status < 300:
+        raise TransientRemoteError(f"{url} answered with what is no JSON object: {excerpt(body)}")
+    raise _failure(status, _message(document) or excerpt(body), document, url)
+
+
 def failure_of(status: int, body: bytes, url: str) -> RemoteError:
     """The error that an HTTP answer with this status amounts to, with what its body says."""
     document = _decoded(body)

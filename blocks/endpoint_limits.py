@@ -162,7 +162,7 @@ class Circuit:
         self._changed = asyncio.Event()
 
 
-Registry = dict[str, EndpointLimits]
+Registry = dict[tuple[asyncio.AbstractEventLoop, str], EndpointLimits]
 _shared: ContextVar[Registry | None] = ContextVar("endpoint_limits", default=None)
 
 
@@ -177,8 +177,11 @@ def sharing_limits() -> Iterator[None]:
 
 
 def limits_of(address: str, bounds: Bounds) -> EndpointLimits:
-    """The limits of an address: the shared ones where they are shared, with the bounds of who asked first."""
+    """The limits of an address: the shared ones where they are shared, with the bounds of who asked first.
+
+    They belong to the running event loop, as what they wait on does.
+    """
     registry = _shared.get()
     if registry is None:
         return EndpointLimits(bounds)
-    return registry.setdefault(address, EndpointLimits(bounds))
+    return registry.setdefault((asyncio.get_running_loop(), address), EndpointLimits(bounds))

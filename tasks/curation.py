@@ -6,9 +6,12 @@ makes it, so that neither changed data, nor a changed setting, nor a mended func
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +23,10 @@ from pydantic import BaseModel, ConfigDict
 import flywheel.curation
 import flywheel.datasets
 import flywheel.records
-from blocks.connections import open_dataset_store, open_log_store, open_platform
-from blocks.ports import DatasetRef, LogQuery
+from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
+from blocks.log_query import query_of
+from blocks.embedder import stored_embedder
+from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
@@ -70,19 +75,31 @@ class CuratedData(BaseModel):
 async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
     """Copy the workload's records out of the log store. A run that is resumed reads the same copy again."""
     logs = await open_log_store(config)
-    query = LogQuery(
-        workload_id=config.workload_id,
-        client_id=config.client_id,
-        since=config.logs.since,
-        until=config.logs.until,
-        limit=config.data_split_config.limit,
-        traffic_share=config.logs.traffic_share,
-    )
+    query = query_of(config, await _watermark(run_id, config))
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return extract(logs.read(query, progress), out, progress)
 
     return await _find_or_make(config, "extracted", {"run": run_id}, make)
+
+
+async def _watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
+    """From when on a run reads that takes up where the last finished one began.
+
+    It is that run's begin by our clock, not the newest time in its records: one record from a clock that is ahead
+    would hide everything logged until then.
+    """
+    if not config.logs.since_last_run:
+        return None
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        earlier = await asyncio.to_thread(runs.list_runs, config.workload_id, config.client_id, 1_000)
+    begins = [
+        datetime.fromisoformat(run.started_at)
+        for run in earlier
+        if run.run_id != run_id and run.status in ("completed", "partial")
+    ]
+    overlap = timedelta(minutes=config.logs.overlap_minutes)
+    return max(begins) - overlap if begins else None
 
 
 @task(task_run_name="validate", cache_policy=NO_CACHE)
@@ -154,7 +171,13 @@ async def build_base_and_training(
     return await _find_or_make(config, "datasets", _key([records, sides], settings), make)
 
 
-@task(task_run_name="icl dataset {candidate.name}", cache_policy=NO_CACHE)
+@task(
+    task_run_name="icl dataset {candidate.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
 async def build_icl_dataset(
     config: FlywheelConfig, candidate: CandidateConfig, data: CuratedData
 ) -> Reference:
@@ -173,9 +196,19 @@ async def build_icl_dataset(
         "tokenizer": counter.name,
     }
 
+    embedder = stored_embedder(config.icl_config.embedder, store)
+
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return build_icl(
-            records, sides, out, config.icl_config, config.data_split_config, counter, context, progress
+            records,
+            sides,
+            out,
+            config.icl_config,
+            config.data_split_config,
+            counter,
+            context,
+            progress,
+            embedder,
         )
 
     return await _find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
@@ -193,8 +226,12 @@ async def _find_or_make(
     if found is None:
 
         def work(progress: Progress) -> DatasetRef:
-            with store.create(kind, key) as staging:
-                staging.counts = make(staging.path, progress)
+            with store.making(kind, key, progress):
+                made = store.find(kind, key)
+                if made is not None:  # by whoever was here before: another candidate of the same model
+                    return made
+                with store.create(kind, key) as staging:
+                    staging.counts = make(staging.path, progress)
             return staging.ref
 
         found = await in_thread(f"{kind} {of}".strip(), work, of)

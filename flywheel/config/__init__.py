@@ -9,6 +9,7 @@ Secrets never stand here. What needs one names the environment variable or the b
 
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.endpoints import EmbedderConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
 from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 from flywheel.config.run import ConnectionsConfig, FlywheelConfig
@@ -20,6 +21,7 @@ __all__ = [
     "DataSplitConfig",
     "DedupConfig",
     "DeploymentConfig",
+    "EmbedderConfig",
     "EvaluationConfig",
     "FlywheelConfig",
     "IclConfig",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from flywheel.config.base import Fraction, Settings
+from flywheel.config.endpoints import EmbedderConfig
 from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 
 
@@ -45,6 +46,9 @@ class IclConfig(Settings):
         gt=0,
         le=1,
         description="An example at least this close to the item (Jaccard of shingles) is a copy and is not used.",
+    )
+    embedder: EmbedderConfig = Field(
+        default=EmbedderConfig(), description="Says how close texts are, for semantic_similarity."
     )
 
     @model_validator(mode="after")

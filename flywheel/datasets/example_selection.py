@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from flywheel.config import IclConfig
+from flywheel.datasets.embedding import Embedder, closeness
 from flywheel.datasets.example_pool import ExamplePool
 from flywheel.datasets.similarity import Floats, Hashes, LexicalIndex, jaccard, shingles
+from flywheel.progress import Progress, silent
 
 BLOCK = 64  # items whose similarities to the whole pool are in memory at once
 
@@ -35,15 +37,30 @@ class Item:
         self.text = text
         self.tools = tools
         self.budget = budget
+        self.has_vector = True
+        """False once an embedder has refused its text: then nothing is known to be close to it."""
         self.shingles: Hashes = shingles(text)
 
 
-def select(items: Sequence[Item], pool: ExamplePool, config: IclConfig, seed: int) -> Iterator[list[int]]:
-    """Yield for each item the pool's positions of its examples, in the order in which they should stand."""
+def select(
+    items: Sequence[Item],
+    pool: ExamplePool,
+    config: IclConfig,
+    seed: int,
+    embedder: Embedder | None = None,
+    progress: Progress = silent,
+) -> Iterator[list[int]]:
+    """Yield for each item the pool's positions of its examples, in the order in which they should stand.
+
+    Args:
+        embedder: Says what is close; None compares texts by their characters.
+    """
     if config.example_selection == "uniform_distribution":
         yield from _select_uniform(items, pool, config, seed)
-    else:
-        yield from _select_similar(items, pool, config)
+        return
+    blocks = _lexical(items, pool) if embedder is None else _embedded(items, pool, embedder, progress)
+    for item, to_pool in zip(items, (row for block in blocks for row in block), strict=True):
+        yield _closest_and_cover(item, to_pool, pool, config)
 
 
 def relevant_quota(max_examples: int, relevance_ratio: float) -> int:
@@ -51,34 +68,44 @@ def relevant_quota(max_examples: int, relevance_ratio: float) -> int:
     return min(max_examples, max(1, math.floor(max_examples * relevance_ratio + 0.5)))
 
 
-def _select_similar(items: Sequence[Item], pool: ExamplePool, config: IclConfig) -> Iterator[list[int]]:
+def _lexical(items: Sequence[Item], pool: ExamplePool) -> Iterator[Floats]:
     index = LexicalIndex(pool.texts)
     for start in range(0, len(items), BLOCK):
-        block = items[start : start + BLOCK]
-        for item, closeness in zip(block, index.similarities([item.text for item in block]), strict=True):
-            yield _closest_and_cover(item, closeness, pool, config)
+        yield index.similarities([item.text for item in items[start : start + BLOCK]])
 
 
-def _closest_and_cover(item: Item, closeness: Floats, pool: ExamplePool, config: IclConfig) -> list[int]:
+def _embedded(
+    items: Sequence[Item], pool: ExamplePool, embedder: Embedder, progress: Progress
+) -> Iterator[Floats]:
+    passages = embedder.embed(pool.texts, "passage", progress)
+    queries = embedder.embed([item.text for item in items], "query", progress)
+    for item, query in zip(items, queries, strict=True):
+        item.has_vector = not np.isnan(query[0])
+    for start in range(0, len(items), BLOCK):
+        yield closeness(queries[start : start + BLOCK], passages)
+
+
+def _closest_and_cover(item: Item, to_pool: Floats, pool: ExamplePool, config: IclConfig) -> list[int]:
     """The closest examples, then the closest of tools not yet shown; the closest of all stands last.
 
     When no tool is left to show, the next closest fill the places: the number of examples is exact if the
-    pool and the budget allow it.
+    pool and the budget allow it. What has no vector is not close to anything.
     """
-    by_closeness = _order(closeness)
+    by_closeness = _order(to_pool)
     choice = _Choice(item, pool, config)
     choice.take(by_closeness, relevant_quota(config.max_examples, config.relevance_ratio))
     choice.take(by_closeness, config.max_examples, lambda position: _shows_more(position, choice, pool))
     choice.take(by_closeness, config.max_examples)
-    return sorted(choice.taken, key=lambda position: (closeness[position], -position))
+    return sorted(choice.taken, key=lambda position: (to_pool[position], -position))
 
 
-def _order(closeness: Floats) -> list[int]:
-    """Positions from the closest on, equal ones in their order; sorting whole keys gives the same on every
-    machine.
+def _order(to_pool: Floats) -> list[int]:
+    """Positions from the closest on, equal ones in their order, those that are no number left out; sorting whole
+    keys gives the same on every machine.
     """
-    rank = (closeness.astype(np.float64) * 2**30).astype(np.int64)
-    keys = np.sort((-rank << 32) + np.arange(len(closeness)))
+    known = np.flatnonzero(~np.isnan(to_pool))
+    rank = (to_pool[known].astype(np.float64) * 2**30).astype(np.int64)
+    keys = np.sort((-rank << 32) + known)
     order: list[int] = (keys & (2**32 - 1)).tolist()
     return order
 

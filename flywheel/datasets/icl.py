@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig, IclConfig
+from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
 from flywheel.datasets.example_selection import Item, select
@@ -35,6 +36,7 @@ EVAL_FILE = "eval_data.jsonl"
 NOT_RUN_FILE = "not_run.jsonl"
 TOO_LONG = "item_too_long"
 TOO_FEW = "too_few_examples"
+NOT_EMBEDDED = "not_embedded"
 MOST_REMEMBERED = 1_000  # prices of system messages and tool lists
 
 
@@ -47,6 +49,7 @@ def build_icl(
     counter: TokenCounter,
     context_length: int,
     progress: Progress,
+    embedder: Embedder | None = None,
 ) -> dict[str, Any]:
     """Write the files above into `out`.
 
@@ -55,6 +58,7 @@ def build_icl(
         split: The seed and the form of arguments come from here.
         counter: Counts the candidate's tokens.
         context_length: The candidate's context, in tokens; the smaller of it and `max_context_length` counts.
+        embedder: Says which examples are close to an item; None compares texts by their characters.
 
     Returns:
         {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
@@ -63,6 +67,7 @@ def build_icl(
 
     Raises:
         DataError: No item got enough examples, so there is nothing to evaluate.
+        RemoteError: The embedder failed.
     """
     context = min(context_length, config.max_context_length)
     table = read_assignment(assignment)
@@ -81,13 +86,19 @@ def build_icl(
     tally = _Tally()
     with (out / EVAL_FILE).open("wb") as kept, (out / NOT_RUN_FILE).open("wb") as not_run:
         for done, (row, item, examples) in enumerate(
-            zip(calls, items, select(items, pool, config, split.random_seed), strict=True)
+            zip(
+                calls,
+                items,
+                select(items, pool, config, split.random_seed, embedder, progress),
+                strict=True,
+            )
         ):
             progress(STAGE, done, len(items))
             request, used, added = _compose(row["request"], examples, pool, config, prices, item.budget)
             if used < config.min_examples:
-                not_run.write(encode_line(_refusal(item, used, config, context)))
-                tally.reasons[TOO_LONG if item.budget <= 0 else TOO_FEW] += 1
+                refusal = _refusal(item, used, config, context)
+                not_run.write(encode_line(refusal))
+                tally.reasons[refusal["reason"]] += 1
                 continue
             kept.write(encode_line({**row, "request": request}))
             tally.add(used, added)
@@ -235,13 +246,16 @@ def _compose(
     return dict(request), 0, 0
 
 
-def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str, Any]:
+def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str, str]:
     if item.budget <= 0:
         detail = (
             f"The item and its answer leave no room for examples in a context of {context} tokens "
             f"({-item.budget} over)."
         )
         return {"id": item.record_id, "reason": TOO_LONG, "detail": detail}
+    if not item.has_vector:
+        detail = "The embedder made no vector of the item's text, so no example is known to be close to it."
+        return {"id": item.record_id, "reason": NOT_EMBEDDED, "detail": detail}
     detail = f"{used} examples fit into {item.budget} tokens; min_examples is {config.min_examples}."
     return {"id": item.record_id, "reason": TOO_FEW, "detail": detail}
 
