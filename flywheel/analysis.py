@@ -130,7 +130,7 @@ class JudgeHealth(msgspec.Struct, frozen=True):
 
 
 class Kpis(msgspec.Struct, frozen=True):
-    """Of the run: cost per 1,000 tokens before and after, share of traffic with a workload id, data-to-result seconds."""
+    """Cost per 1,000 tokens before and after, share of traffic with a workload id, seconds from data to results."""
 
     cost_per_1k_before: float | None = None
     cost_per_1k_after: float | None = None

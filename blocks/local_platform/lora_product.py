@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-class LoraProduct(torch.autograd.Function):
+class LoraProduct(torch.autograd.Function):  # type: ignore[misc]
     """x W^T + bias + scale (x A^T) B^T, with gradients for x, A and B; W and the bias are frozen.
 
     Source of the form: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
@@ -55,7 +55,7 @@ def compute_adapters_as_one(model: torch.nn.Module, adapter: str = "default") ->
     changed = 0
     for layer in model.modules():
         if type(layer) is Linear and _is_plain(layer, adapter):
-            layer.forward = _Forward(layer, adapter)  # type: ignore[method-assign]
+            layer.forward = _Forward(layer, adapter)
             changed += 1
     return changed
 
