@@ -34,14 +34,24 @@ def home_directory(connections: ConnectionsConfig) -> Path:
 
 async def open_log_store(config: FlywheelConfig) -> LogStore:
     """The log store that `config.connections.log_store` names."""
-    name = config.connections.log_store
+    return await log_store_named(
+        config.connections.log_store, config.logs.path, config.validation_config.max_record_bytes
+    )
+
+
+async def log_store_named(name: str, path: str = "", max_record_bytes: int = 4_000_000) -> LogStore:
+    """The log store of that name: 'files' (at `path`), 'elasticsearch' (by environment), or a saved block's."""
     if name == "files":
         from blocks.file_log_store import FileLogStore
 
-        if not config.logs.path:
+        if not path:
             raise ConfigError("No log to read: set logs.path (or --logs) to a file or directory of logs.")
-        path = Path(config.logs.path).expanduser()
-        return FileLogStore(path, max_record_bytes=config.validation_config.max_record_bytes)
+        return FileLogStore(Path(path).expanduser(), max_record_bytes=max_record_bytes)
+    if name == "elasticsearch":
+        from blocks.elasticsearch.settings import settings_from_environment
+        from blocks.elasticsearch.store import ElasticsearchLogStore
+
+        return ElasticsearchLogStore(settings_from_environment(os.environ), max_record_bytes)
     return cast("LogStore", await _from_block(name, "log_store", embedded="files"))
 
 
@@ -117,6 +127,8 @@ async def _from_block(name: str, setting: str, *, embedded: str) -> Any:
             f"connections.{setting} is {name!r}; use {_NAMES.get(setting, repr(embedded))} or "
             "'<block type>/<block name>' of a saved block."
         )
+    import blocks.prefect_blocks  # noqa: F401  # Prefect finds only classes of blocks that were imported
+
     try:
         block: Any = await Block.aload(name)
     except ValueError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime
 
 from prefect import task
@@ -45,9 +47,7 @@ async def shut_down(run_id: str, candidate: CandidateConfig, config: FlywheelCon
     name = deployment_name(run_id, candidate)
     platform = await open_platform(config.connections)
     await platform.shut_down(name)
-    runs = await open_run_store(config.connections)
-    runs.strike_resource("deployment", name)
-    runs.close()
+    await _strike(config, "deployment", name)
 
 
 @task(
@@ -76,9 +76,7 @@ async def fine_tune(
     await _record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
         customization = await platform.fine_tune(request, progress)
-    runs = await open_run_store(config.connections)
-    runs.strike_resource("fine-tune", name)
-    runs.close()
+    await _strike(config, "fine-tune", name)
     return customization
 
 
@@ -98,14 +96,19 @@ async def serve_customization(
 
 
 async def _record(config: FlywheelConfig, run_id: str, kind: str, name: str) -> None:
-    runs = await open_run_store(config.connections)
-    runs.record_resource(
-        LedgerEntry(
-            run_id=run_id,
-            kind=kind,
-            name=name,
-            platform=config.connections.platform,
-            created_at=datetime.now(UTC).isoformat(),
-        )
+    entry = LedgerEntry(
+        run_id=run_id,
+        kind=kind,
+        name=name,
+        platform=config.connections.platform,
+        created_at=datetime.now(UTC).isoformat(),
     )
-    runs.close()
+    runs = await open_run_store(config.connections)
+    with contextlib.closing(runs):
+        await asyncio.to_thread(runs.record_resource, entry)
+
+
+async def _strike(config: FlywheelConfig, kind: str, name: str) -> None:
+    runs = await open_run_store(config.connections)
+    with contextlib.closing(runs):
+        await asyncio.to_thread(runs.strike_resource, kind, name)

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from blocks.connections import open_dataset_store, open_run_store
 from flywheel.config import FlywheelConfig
+from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from tasks.curation import CuratedData
+from tasks.retry_conditions import is_transient
 
 
-@task(task_run_name="begin run", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+@task(task_run_name="begin run", cache_policy=NO_CACHE)  # the store has waited: away at the start is an error
 async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
     """Write the run down with its effective settings; a run that is resumed keeps its start and its candidates."""
+    await _sweep(config)
     runs = await open_run_store(config.connections)
-    earlier = _earlier(runs, run_id)
+    with contextlib.closing(runs):
+        earlier = await asyncio.to_thread(runs.find_run, run_id)
+        run = _begun(run_id, config, earlier)
+        await asyncio.to_thread(runs.save_run, run)
+    return run
+
+
+def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> RunResult:
     settings = config.model_dump(mode="json")
-    run = RunResult(
+    return RunResult(
         run_id=run_id,
         workload_id=config.workload_id,
         client_id=config.client_id,
@@ -33,13 +46,17 @@ async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
         datasets=earlier.datasets if earlier else {},
         candidates=earlier.candidates if earlier else _pending(config),
         config=settings,
+        eval_set=earlier.eval_set if earlier else "",
     )
-    runs.save_run(run)
-    runs.close()
-    return run
 
 
-@task(task_run_name="keep curation", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+@task(
+    task_run_name="keep curation",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[1, 5, 15],
+    retry_condition_fn=is_transient,
+)
 async def keep_curation(
     run_id: str, config: FlywheelConfig, data: CuratedData, funnel: dict[str, int]
 ) -> RunResult:
@@ -47,33 +64,45 @@ async def keep_curation(
     store = await open_dataset_store(config.connections)
     items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
     models = sorted({str(item.response["model"]) for item in items if item.response.get("model")})
-    runs = await open_run_store(config.connections)
-    run = msgspec.structs.replace(
-        runs.load_run(run_id),
-        funnel=funnel,
-        datasets={name: reference.uri for name, reference in data},
-        production_model=", ".join(models) or None,
+    return await _update(
+        run_id,
+        config,
+        lambda run: msgspec.structs.replace(
+            run,
+            funnel=funnel,
+            datasets={name: reference.uri for name, reference in data},
+            production_model=", ".join(models) or None,
+            eval_set=eval_set_of(items),
+        ),
     )
-    runs.save_run(run)
-    runs.close()
-    return run
 
 
 @task(
-    task_run_name="keep {result.candidate}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15]
+    task_run_name="keep {result.candidate}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[1, 5, 15],
+    retry_condition_fn=is_transient,
 )
 async def keep_candidate(run_id: str, config: FlywheelConfig, result: CandidateResult) -> None:
     """Put one candidate's result into the run, in place of what stood there."""
-    runs = await open_run_store(config.connections)
-    run = runs.load_run(run_id)  # no await between this and the save: candidates end at the same time
-    others = [result if old.candidate == result.candidate else old for old in run.candidates]
-    if result.candidate not in {old.candidate for old in run.candidates}:
-        others.append(result)
-    runs.save_run(msgspec.structs.replace(run, candidates=others))
-    runs.close()
+
+    def with_result(run: RunResult) -> RunResult:
+        others = [result if old.candidate == result.candidate else old for old in run.candidates]
+        if result.candidate not in {old.candidate for old in run.candidates}:
+            others.append(result)
+        return msgspec.structs.replace(run, candidates=others)
+
+    await _update(run_id, config, with_result)
 
 
-@task(task_run_name="end run", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[1, 5, 15])
+@task(
+    task_run_name="end run",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[1, 5, 15],
+    retry_condition_fn=is_transient,
+)
 async def end_run(
     run_id: str, config: FlywheelConfig, status: RunStatus, message: str, error: str | None = None
 ) -> RunResult:
@@ -85,24 +114,21 @@ async def mark_ended(
     run_id: str, config: FlywheelConfig, status: RunStatus, message: str, error: str | None = None
 ) -> RunResult:
     """What `end_run` does, callable where no task may start any more: while a cancellation unwinds the flow."""
-    runs = await open_run_store(config.connections)
-    run = msgspec.structs.replace(
-        runs.load_run(run_id),
-        status=status,
-        message=message,
-        error=error,
-        finished_at=datetime.now(UTC).isoformat(),
+    ended = datetime.now(UTC).isoformat()
+    return await _update(
+        run_id,
+        config,
+        lambda run: msgspec.structs.replace(
+            run, status=status, message=message, error=error, finished_at=ended
+        ),
     )
-    runs.save_run(run)
-    runs.close()
-    return run
 
 
 async def finished_candidate(config: FlywheelConfig, run_id: str, candidate: Any) -> CandidateResult | None:
     """The candidate's result, if an earlier attempt at this run completed it under the same settings."""
     runs = await open_run_store(config.connections)
-    run = _earlier(runs, run_id)
-    runs.close()
+    with contextlib.closing(runs):
+        run = await asyncio.to_thread(runs.find_run, run_id)
     if run is None:
         return None
     for result in run.candidates:
@@ -136,9 +162,15 @@ def _pending(config: FlywheelConfig) -> list[CandidateResult]:
     ]
 
 
-def _earlier(runs: Any, run_id: str) -> RunResult | None:
-    for run in runs.list_runs(limit=1000):
-        if run.run_id == run_id:
-            found: RunResult = run
-            return found
-    return None
+async def _update(run_id: str, config: FlywheelConfig, change: Callable[[RunResult], RunResult]) -> RunResult:
+    """Change the stored run. In a thread: a database that is away for a while must not hold up the event loop."""
+    runs = await open_run_store(config.connections)
+    with contextlib.closing(runs):
+        return await asyncio.to_thread(runs.update_run, run_id, change)
+
+
+async def _sweep(config: FlywheelConfig) -> None:
+    """Free the space of datasets that were left half-written by runs that were killed."""
+    store = await open_dataset_store(config.connections)
+    for place in await asyncio.to_thread(store.sweep):
+        get_run_logger().info("Removed %s, which was left half-written.", place)
