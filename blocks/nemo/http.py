@@ -7,6 +7,8 @@ one looks up by name what became of it.
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -221,7 +223,8 @@ async def services(connection: NemoConnection) -> AsyncIterator[NemoServices]:
     """Open the three services; everything is closed when the block ends."""
     waits = connection.waits
     limits = httpx.Limits(max_connections=20, max_keepalive_connections=5)
-    async with httpx.AsyncClient(timeout=waits.request, limits=limits) as client:
+    tls = _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    async with httpx.AsyncClient(timeout=waits.request, limits=limits, verify=tls) as client:
 
         def service(url: str, name: str, token: str | None) -> Service:
             return Service(client, url, name, token, waits.first_retry)
@@ -232,6 +235,12 @@ async def services(connection: NemoConnection) -> AsyncIterator[NemoServices]:
             # The Data Store wants a token to be there, whatever it is.
             service(connection.datastore, "The Data Store", connection.key or "nothing"),
         )
+
+
+@functools.cache
+def _tls(*authorities: str | None) -> ssl.SSLContext:
+    """httpx's own context, made once for these authorities: making it takes longer than most requests."""
+    return httpx.create_ssl_context()
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from tests.fakes.nemo_server import NemoServer
 
 MODEL = "meta/llama-3.2-1b-instruct"
 WAITS = Waits(
-    request=5, poll=0.005, first_retry=0.005, queue=0.4, start=0.4, stall=0.4, sync=0.4, release=0.4
+    request=5, poll=0.005, first_retry=0.005, queue=0.25, start=0.25, stall=0.25, sync=0.25, release=0.25
 )
 TOOL = {
     "type": "function",
