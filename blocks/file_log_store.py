@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from blocks.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
 from blocks.log_query import Scope
 from blocks.ports import LogBatch, LogQuery, Refusal, WorkloadSummary
+from blocks.sampling import Sample, stratum_of
 from blocks.workload_census import Census
 from flywheel.curation.batches import BatchBuilder
 from flywheel.errors import DataError
@@ -35,22 +35,26 @@ class _Entry(NamedTuple):
 class FileLogStore:
     """Logs in a file, or in all files of a directory that are not hidden: JSONL (plain, gzip, zstd) and Parquet.
 
-    Reading with a limit goes over the files twice, so that the newest are found without holding the log in memory.
+    Reading with a limit goes over the files twice, so that what to keep is found without holding the log in memory.
 
     Args:
         path: File or directory. Nothing is opened before the first read.
         max_record_bytes: Longest line that is read; longer ones are refused as `too_large`.
+
+    `unreadable` counts the lines, by reason, that the last `workloads` found to be no records.
     """
 
     def __init__(self, path: str | Path, max_record_bytes: int = 4_000_000) -> None:
         self.path = Path(path)
         self.max_record_bytes = max_record_bytes
+        self.unreadable: dict[str, int] = {}
 
     def read(self, query: LogQuery, progress: Progress) -> Iterator[LogBatch]:
         """See `blocks.ports.LogStore`. Lines count as refused that are no records or lack the ids they need."""
         files = log_files(self.path)
         scope = Scope(query)
-        verdicts = None if query.limit is None else self._verdicts(files, scope, query.limit, progress)
+        sample: Sample[int] | None = None if query.limit is None else Sample(query.limit, query.sampling)
+        verdicts = None if sample is None else self._verdicts(files, scope, sample, progress)
         batch = BatchBuilder()
         for ordinal, entry in enumerate(self._entries(files, progress, "read log")):
             if verdicts is not None:
@@ -73,33 +77,32 @@ class FileLogStore:
             yield batch.take()
 
     def workloads(self, progress: Progress) -> list[WorkloadSummary]:
-        """See `blocks.ports.LogStore`. Lines that are no records belong to no workload."""
+        """See `blocks.ports.LogStore`. Lines that are no records belong to no workload; see `unreadable`."""
         census = Census()
+        self.unreadable = {}
         for entry in self._entries(log_files(self.path), progress, "list workloads"):
-            read = None if entry.problem else _decode(entry.source)
-            if read is not None and not isinstance(read, Unreadable):
+            read = Unreadable(*entry.problem) if entry.problem else _decode(entry.source)
+            if isinstance(read, Unreadable):
+                self.unreadable[read.reason] = self.unreadable.get(read.reason, 0) + 1
+            else:
                 census.add(read.known)
         return census.summaries()
 
-    def _verdicts(self, files: list[LogFile], scope: Scope, limit: int, progress: Progress) -> bytearray:
-        """What becomes of each entry, a byte each, when only the newest `limit` are kept.
-
-        A record without a time is older than any; equal times are ordered by a hash, not by where they stand.
-        """
+    def _verdicts(
+        self, files: list[LogFile], scope: Scope, sample: Sample[int], progress: Progress
+    ) -> bytearray:
+        """What becomes of each entry, a byte each, when only the chosen are kept."""
         verdicts = bytearray()
-        times, ties = [], []
-        for entry in self._entries(files, progress, "find the newest"):
+        for ordinal, entry in enumerate(self._entries(files, progress, "choose records")):
             judged = _judge(entry, scope)
             if isinstance(judged, LogLine):
-                verdicts.append(_KEPT)
-                times.append(-np.inf if judged.timestamp is None else judged.timestamp)
-                ties.append(scope.draw(judged))
+                verdicts.append(_OVER)
+                stratum = stratum_of(judged.response) if sample.stratified else ""
+                sample.add(ordinal, judged.timestamp, scope.draw(judged), stratum)
             else:
                 verdicts.append(_OUT if judged is None else _REFUSED)
-        if len(times) > limit:
-            newest_last = np.lexsort((np.array(ties), np.array(times)))
-            view = np.frombuffer(verdicts, dtype=np.uint8)
-            view[np.flatnonzero(view == _KEPT)[newest_last[:-limit]]] = _OVER
+        for ordinal in sample.chosen():
+            verdicts[ordinal] = _KEPT
         return verdicts
 
     def _entries(self, files: list[LogFile], progress: Progress, stage: str) -> Iterator[_Entry]:

@@ -6,9 +6,24 @@ import hashlib
 from datetime import UTC, datetime
 
 from blocks.ports import LogQuery
+from flywheel.config import FlywheelConfig
 from flywheel.records.log_line import LogLine, ReadLine, Unreadable, typed_line
 
 _DRAWS = 1 << 64
+
+
+def query_of(config: FlywheelConfig, since: datetime | None = None) -> LogQuery:
+    """What the settings ask of a log store; `since` is a watermark, and the later of both begins count."""
+    begins = [begin for begin in (config.logs.since, since) if begin is not None]
+    return LogQuery(
+        workload_id=config.workload_id,
+        client_id=config.client_id,
+        since=max(begins, key=_seconds, default=None),
+        until=config.logs.until,
+        limit=config.data_split_config.limit,
+        traffic_share=config.logs.traffic_share,
+        sampling=config.logs.sampling,
+    )
 
 
 class Scope:
@@ -16,8 +31,8 @@ class Scope:
 
     def __init__(self, query: LogQuery) -> None:
         self._query = query
-        self._since = _seconds(query.since)
-        self._until = _seconds(query.until)
+        self._since = None if query.since is None else _seconds(query.since)
+        self._until = None if query.until is None else _seconds(query.until)
         self._windowed = self._since is not None or self._until is not None
 
     def judge(self, read: ReadLine, identity: str | None = None) -> LogLine | Unreadable | None:
@@ -67,8 +82,6 @@ class Scope:
         return int.from_bytes(hasher.digest(), "big")
 
 
-def _seconds(moment: datetime | None) -> float | None:
+def _seconds(moment: datetime) -> float:
     """Seconds since 1970; without a zone the time is UTC, as in logs."""
-    if moment is None:
-        return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

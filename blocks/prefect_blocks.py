@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from blocks.directory_dataset_store import DirectoryDatasetStore
+from blocks.elasticsearch.block import ElasticsearchLogs as ElasticsearchLogs
 from blocks.file_log_store import FileLogStore
 from blocks.fsspec_block import FsspecDatasets as FsspecDatasets
 from blocks.local_platform.platform import LocalPlatform

@@ -17,11 +17,27 @@ class _Tools(msgspec.Struct):
     functions: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Average(msgspec.Struct):
+    number: int = 0
+    total: float = 0.0
+
+    def add(self, value: float | None) -> None:
+        if value is not None:
+            self.number += 1
+            self.total += value
+
+    def mean(self) -> float | None:
+        return self.total / self.number if self.number else None
+
+
 class _Workload(msgspec.Struct):
     records: int = 0
     tools: set[str] = msgspec.field(default_factory=set)
     first: float | None = None
     last: float | None = None
+    latency_ms: _Average = msgspec.field(default_factory=_Average)
+    tokens_in: _Average = msgspec.field(default_factory=_Average)
+    tokens_out: _Average = msgspec.field(default_factory=_Average)
 
 
 class Census:
@@ -38,6 +54,9 @@ class Census:
         workload = self._workloads.setdefault(key, _Workload())
         workload.records += 1
         workload.tools |= self._tools_of(wire.request)
+        workload.latency_ms.add(wire.latency_ms)
+        workload.tokens_in.add(wire.tokens_in)
+        workload.tokens_out.add(wire.tokens_out)
         try:
             moment = to_seconds(wire.timestamp)
         except DataError:
@@ -62,6 +81,9 @@ class Census:
                 None if workload.first is None else to_iso(workload.first),
                 None if workload.last is None else to_iso(workload.last),
                 nameless.get(client_id, 0) / records[client_id],
+                average_latency_ms=workload.latency_ms.mean(),
+                average_tokens_in=workload.tokens_in.mean(),
+                average_tokens_out=workload.tokens_out.mean(),
             )
             for (workload_id, client_id), workload in self._workloads.items()
         ]

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Curate and show the funnel. An interrupted or failed run leaves nothing in DIR."""
+    import asyncio
     from pathlib import Path
 
     from flywheel.cli.lean_process import be_lean
@@ -26,27 +27,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.own_process:
         be_lean()
 
-    from blocks.file_log_store import FileLogStore
-    from blocks.ports import LogQuery
+    from blocks.connections import open_log_store
+    from blocks.log_query import query_of
     from flywheel.cli.terminal import emit_json, progress_bars
     from flywheel.curation.output_directory import refuse_foreign
     from flywheel.curation.pipeline import curate
+    from flywheel.errors import ConfigError
     from flywheel.token_counters import counter_for
 
     config = config_from_arguments(arguments)
     out = Path(arguments.out)
     refuse_foreign(out)  # before a log of gigabytes is read
-    query = LogQuery(
-        workload_id=config.workload_id,
-        client_id=config.client_id,
-        since=config.logs.since,
-        until=config.logs.until,
-        limit=config.data_split_config.limit,
-        traffic_share=config.logs.traffic_share,
-    )
+    if config.logs.since_last_run:
+        raise ConfigError(
+            "logs.since_last_run needs the history of runs; give logs.since to `flywheel curate`."
+        )
     with progress_bars(enabled=not arguments.json) as progress:
-        log = FileLogStore(Path(config.logs.path))
-        manifest = curate(log.read(query, progress), out, config, counter_for(), progress)
+        log = asyncio.run(open_log_store(config))
+        manifest = curate(log.read(query_of(config), progress), out, config, counter_for(), progress)
     if arguments.json:
         emit_json({"out": str(out), **manifest})
     else:

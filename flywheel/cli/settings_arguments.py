@@ -14,6 +14,13 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logs", metavar="PATH", help="file or directory of logs: JSONL (.gz, .zst) or Parquet"
     )
+    parser.add_argument(
+        "--from",
+        dest="store",
+        metavar="STORE",
+        help="a log store in place of files: 'elasticsearch' (from the ELASTICSEARCH_* environment variables), or "
+        "'<block type>/<block name>' of a saved Prefect block",
+    )
     parser.add_argument("--workload", metavar="W", help="workload_id of the calls to study")
     parser.add_argument("--client", metavar="C", help="client_id of the traffic")
     size = parser.add_argument_group("sizes")
@@ -23,7 +30,10 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--val-ratio", type=float, metavar="R", help="share of the rest used for validation")
     size.add_argument("--seed", type=_count, metavar="N", help="seed of every random choice about data")
     size.add_argument(
-        "--limit", type=_count_or_none, metavar="N", help="most records read, newest first; 'none': no limit"
+        "--limit",
+        type=_count_or_none,
+        metavar="N",
+        help="most records read, see logs.sampling; 'none': no limit",
     )
     size.add_argument("--min-total-records", type=_count, metavar="N", help="fewest records that make sense")
     settings = parser.add_argument_group("all other settings")
@@ -76,6 +86,8 @@ def _tree(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     tree: dict[str, Any] = {"workload_id": arguments.workload, "client_id": arguments.client}
     tree = {key: value for key, value in tree.items() if value is not None}
+    if arguments.store is not None:
+        tree["connections"] = {"log_store": arguments.store}
     if arguments.logs is not None:
         tree["logs"] = {"path": arguments.logs}
     if any(value is not None for value in split.values()):

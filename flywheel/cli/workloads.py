@@ -18,31 +18,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the log is."""
     parser.add_argument(
         "--logs",
-        required=True,
         metavar="PATH",
         help="file or directory of logs: JSONL, also .gz or .zst, and Parquet",
+    )
+    parser.add_argument(
+        "--from",
+        dest="store",
+        metavar="STORE",
+        help="a log store in place of files: 'elasticsearch' (from the ELASTICSEARCH_* environment variables), or "
+        "'<block type>/<block name>' of a saved Prefect block",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the workloads, largest first; `--json` prints a list of objects."""
+    """List the workloads, largest first; `--json` prints a list of objects, and what it leaves out on stderr."""
+    import asyncio
+    import sys
+
     import msgspec
 
-    from blocks.file_log_store import FileLogStore
+    from blocks.connections import log_store_named
     from flywheel.cli.show import print_table
-    from flywheel.errors import DataError
+    from flywheel.errors import ConfigError, DataError
 
+    if bool(arguments.logs) == bool(arguments.store):
+        raise ConfigError("Name the log, with --logs PATH or with --from elasticsearch.")
+    store = asyncio.run(log_store_named(arguments.store or "files", arguments.logs or ""))
+    shown = arguments.logs or arguments.store
     with progress_bars(enabled=not arguments.json) as progress:
-        found = FileLogStore(arguments.logs).workloads(progress)
+        found = store.workloads(progress)
+    unreadable = _unreadable(getattr(store, "unreadable", {}))
     if not found:
-        raise DataError(f"{arguments.logs} holds no readable records; each line has to be one JSON object.")
+        raise DataError(
+            f"{shown} holds no readable records; each line has to be one JSON object. {unreadable}".strip()
+        )
     if arguments.json:
         emit_json([msgspec.to_builtins(summary) for summary in found])
+        if unreadable:
+            print(unreadable, file=sys.stderr)
     else:
-        print_table(console(), f"Workloads in {arguments.logs}", [_row(summary) for summary in found])
-        for note in [*_notes(found), "Study one with: flywheel run --logs PATH --workload W --client C"]:
-            console().print(note)
+        print_table(console(), f"Workloads in {shown}", [_row(summary) for summary in found])
+        for note in [unreadable, *_notes(found), _next_step(arguments)]:
+            if note:
+                console().print(note)
     return 0
+
+
+def _unreadable(reasons: dict[str, int]) -> str:
+    """How many lines are no records, and why."""
+    if not reasons:
+        return ""
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+    return f"{sum(reasons.values()):,} lines are no records and are not counted: {listed}."
+
+
+def _next_step(arguments: argparse.Namespace) -> str:
+    where = "--logs PATH" if arguments.logs else plain(f"--set connections.log_store={arguments.store}")
+    return f"Study one with: flywheel run {where} --workload W --client C"
 
 
 def _row(summary: WorkloadSummary) -> dict[str, Any]:
@@ -53,7 +85,14 @@ def _row(summary: WorkloadSummary) -> dict[str, Any]:
         "tools": ", ".join(summary.tools) or "-",
         "from": (summary.first or "-")[:10],
         "to": (summary.last or "-")[:10],
+        "latency": _figure(summary.average_latency_ms, " ms"),
+        "tokens in": _figure(summary.average_tokens_in),
+        "tokens out": _figure(summary.average_tokens_out),
     }
+
+
+def _figure(average: float | None, unit: str = "") -> str:
+    return "-" if average is None else f"{average:,.0f}{unit}"
 
 
 def _notes(found: list[WorkloadSummary]) -> list[str]:

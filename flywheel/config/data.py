@@ -21,11 +21,27 @@ class LogsConfig(Settings):
         default=None, description="Read only records logged at or after this time."
     )
     until: datetime | None = Field(default=None, description="Read only records logged before this time.")
+    since_last_run: bool = Field(
+        default=False,
+        description="Read only what was logged after the workload's last finished run began; everything if there is "
+        "none. It counts together with `since`.",
+    )
+    overlap_minutes: float = Field(
+        default=15.0,
+        ge=0,
+        description="How far before that run's begin to read again, in minutes: for records that reach the log late, "
+        "and for clocks that are not right.",
+    )
     traffic_share: float = Field(
         default=1.0,
         gt=0,
         le=1,
         description="Share of the traffic to read, chosen by a hash of each record, so that it is the same next time.",
+    )
+    sampling: Literal["newest", "uniform", "stratified"] = Field(
+        default="newest",
+        description="Which records are read where there are more than data_split_config.limit: the newest, a uniform "
+        "choice, or one stratified by the tools that the answers call, so that rare tools stay.",
     )
 
 
@@ -93,7 +109,9 @@ class DataSplitConfig(Settings):
         default=0, ge=0, description="Seed of every random choice about data. 0 is a seed."
     )
     limit: int | None = Field(
-        default=10_000, ge=1, description="Most records read from the log, newest first; none means no limit."
+        default=10_000,
+        ge=1,
+        description="Most records read from the log, chosen by logs.sampling; none means no limit.",
     )
     parse_function_arguments: bool = Field(
         default=True,

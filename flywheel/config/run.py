@@ -20,7 +20,11 @@ class ConnectionsConfig(Settings):
         default="",
         description="Directory of the embedded stores and of local models. Empty: $FLYWHEEL_HOME, else ~/.flywheel.",
     )
-    log_store: str = Field(default="files", description="'files' reads logs.path; else a saved block.")
+    log_store: str = Field(
+        default="files",
+        description="'files' reads logs.path; 'elasticsearch' what the ELASTICSEARCH_* variables name; else a saved "
+        "block.",
+    )
     dataset_store: str = Field(
         default="embedded",
         description="'embedded' is a directory; a URL such as s3://bucket/folder any place that fsspec reaches, with "

@@ -38,6 +38,9 @@ def test_json_is_one_document_of_the_workloads_and_nothing_else(
         "first": "2025-06-15T15:06:40Z",
         "last": "2025-06-15T15:06:41Z",
         "share_without_workload_id": 0.25,
+        "average_latency_ms": None,
+        "average_tokens_in": None,
+        "average_tokens_out": None,
     }
 
 
@@ -69,3 +72,41 @@ def test_a_log_without_records_is_one_sentence_and_exit_code_3(
         path.write_text(content)
     assert main(["workloads", "--logs", str(path)]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_lines_that_are_no_records_are_counted_by_reason_and_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = log_of(tmp_path, "a")
+    with open(log, "ab") as file:
+        file.write(b"no json\n[1]\n" + b'{"workload_id": "caf\xe9"}\n')
+    assert main(["workloads", "--logs", log]) == 0
+    said = "3 lines are no records and are not counted: 2 not_json, 1 not_utf8."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["workloads", "--logs", log, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [w["records"] for w in json.loads(captured.out)] == [1]
+    assert said in captured.err
+
+
+def test_a_log_of_nothing_but_damage_says_how_much_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").write_text("no json\n" * 3)
+    assert main(["workloads", "--logs", str(tmp_path / "log")]) == 3
+    assert "3 not_json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--logs", "x", "--from", "elasticsearch"]])
+def test_a_log_has_to_be_named_in_one_way(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["workloads", *arguments]) == 2
+    assert "--from elasticsearch" in capsys.readouterr().err
+
+
+def test_elasticsearch_without_an_address_says_which_variable_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
+    monkeypatch.delenv("ELASTICSEARCH_CLOUD_ID", raising=False)
+    assert main(["workloads", "--from", "elasticsearch"]) == 2
+    assert "ELASTICSEARCH_URL" in capsys.readouterr().err
