@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from blocks.endpoint_limits import sharing_limits
 from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrupted
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
@@ -57,10 +58,11 @@ async def run_flywheel(
     try:
         await ensure_gpu_slots(config)
         data = await curate(run_id, config)
-        results = await asyncio.gather(
-            *(candidate_outcome(run_id, candidate, config, data) for candidate in config.candidates),
-            return_exceptions=True,
-        )
+        with sharing_limits():  # candidates at one endpoint are counted together there
+            results = await asyncio.gather(
+                *(candidate_outcome(run_id, candidate, config, data) for candidate in config.candidates),
+                return_exceptions=True,
+            )
         reraise_stop(results)
         return await finish(
             run_id, config, data, [result for result in results if isinstance(result, CandidateResult)]

@@ -34,6 +34,7 @@ class Faults:
     drops_metadata: bool = False
     unknown_to_chat: int = 0  # requests for which a fresh model is unknown
     refuses_files: bool = False
+    answer_seconds: float = 0.0
     chat: dict[str, str] = field(
         default_factory=dict
     )  # text of the last user message, or "*" -> kind of fault
@@ -67,6 +68,7 @@ class OpenAIProvider:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, Any]] = []
         self.steps_per_look = 50
+        self.chats_under_way = self.most_chats = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -139,6 +141,15 @@ class OpenAIProvider:
         return web.json_response({"object": "list", "data": list(self.models.values())})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        self.chats_under_way += 1
+        self.most_chats = max(self.most_chats, self.chats_under_way)
+        try:
+            await asyncio.sleep(self.faults.answer_seconds)
+            return await self._answer(request)
+        finally:
+            self.chats_under_way -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         model = body["model"]
         if model in self.models and self.models[model]["owned_by"] == "tuned" and self.faults.unknown_to_chat:
