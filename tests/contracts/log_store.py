@@ -33,6 +33,12 @@ def record(number: int = 0, **fields: Any) -> dict[str, Any]:
     return {k: v for k, v in (values | fields).items() if v is not ...}
 
 
+def calling(tool: str) -> dict[str, Any]:
+    """An answer that calls a tool."""
+    call = {"id": "c", "type": "function", "function": {"name": tool, "arguments": "{}"}}
+    return {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [call]}}]}
+
+
 def query(**fields: Any) -> LogQuery:
     return LogQuery(**{"workload_id": "router", "client_id": "acme"} | fields)
 
@@ -122,6 +128,68 @@ class LogStoreContract:
         assert half == ids(read(store_of(logged[::-1]), traffic_share=0.5))
         assert 140 < len(half) < 260
         assert set(ids(read(store_of(logged), traffic_share=0.25))) < set(half)
+
+    @pytest.mark.parametrize("sampling", ["uniform", "stratified"])
+    def test_a_sample_is_the_same_whatever_the_order_and_is_not_the_newest(
+        self, store_of: StoreOf, sampling: str
+    ) -> None:
+        logged = [record(i) for i in range(60)]
+        batches = read(store_of(logged), limit=20, sampling=sampling)
+        chosen = ids(batches)
+        assert chosen == ids(read(store_of(logged[::-1]), limit=20, sampling=sampling))
+        assert len(chosen) == 20
+        assert (sum(batch.over_limit for batch in batches), total(batches)) == (40, 60)
+        assert 2 < len({f"r{i}" for i in range(30)} & set(chosen)) < 18
+
+    def test_a_stratified_sample_keeps_rare_tools(self, store_of: StoreOf) -> None:
+        """Ten thousand calls of one tool must not push out the three of another, as the newest would."""
+        logged = [record(i, response=calling("rare" if i < 3 else "usual")) for i in range(120)]
+        kept = ids(read(store_of(logged), limit=20, sampling="stratified"))
+        assert {"r0", "r1", "r2"} < set(kept)
+        assert len(kept) == 20
+        assert not {"r0", "r1", "r2"} & set(ids(read(store_of(logged), limit=20)))
+
+    def test_a_share_and_a_limit_together_choose_within_the_share(self, store_of: StoreOf) -> None:
+        logged = [record(i) for i in range(200)]
+        share = ids(read(store_of(logged), traffic_share=0.3))
+        batches = read(store_of(logged), traffic_share=0.3, limit=10)
+        newest = sorted(share, key=lambda name: int(name[1:]))[-10:]
+        assert ids(batches) == sorted(newest)
+        assert total(batches) == 200
+
+    def test_identifiers_are_data_whatever_they_hold(self, store_of: StoreOf) -> None:
+        names = [
+            "*",
+            '" OR "1"="1',
+            "rou*",
+            "?",
+            "a AND b",
+            "\\",
+            "x" * 600,
+            "{{template}}",
+            "$where",
+            "\u202e",
+        ]
+        store = store_of([record(i, workload_id=name) for i, name in enumerate(names)])
+        for i, name in enumerate(names):
+            assert ids(read(store, workload_id=name)) == [f"r{i}"]
+        assert {summary.workload_id for summary in store.workloads(silent)} == set(names)
+
+    def test_documents_with_missing_parts_are_records_all_the_same(self, store_of: StoreOf) -> None:
+        """What is missing in them is for validation to judge, with a reason for each."""
+        logged = [record(0, request=...), record(1, response=None), record(2, timestamp=...), record(3)]
+        found = {row["id"]: row for row in rows(read(store_of(logged)))}
+        assert set(found) == {"r0", "r1", "r2", "r3"}
+        assert (found["r0"]["request"], found["r1"]["response"], found["r2"]["timestamp"]) == (
+            None,
+            None,
+            None,
+        )
+
+    def test_averages_are_over_the_records_that_have_the_figure(self, store_of: StoreOf) -> None:
+        logged = [record(0, latency_ms=10, tokens_in=3), record(1, latency_ms=20.0), record(2)]
+        (found,) = store_of(logged).workloads(silent)
+        assert (found.average_latency_ms, found.average_tokens_in, found.average_tokens_out) == (15, 3, None)
 
     def test_records_that_may_be_ours_but_lack_an_id_are_refused_with_a_reason(
         self, store_of: StoreOf

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from blocks.mongo.connection import MongoConnection
+from tests.fakes.composite_search import with_composite
 from tests.fakes.elasticsearch_server import elasticsearch_server
 from tests.fakes.mongo_server import mongo_server
 
@@ -17,6 +18,16 @@ from tests.fakes.mongo_server import mongo_server
 def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an Elasticsearch: $ELASTICSEARCH_URL, else a test server of at most 10,000 small records."""
     with elasticsearch_server(tmp_path_factory.mktemp("elasticsearch")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_with_composite(elasticsearch_url: str) -> Iterator[str]:
+    """The same, with the aggregation that discovery needs; a real server has it already."""
+    if os.environ.get("ELASTICSEARCH_URL"):
+        yield elasticsearch_url
+        return
+    with with_composite(elasticsearch_url) as url:
         yield url
 
 

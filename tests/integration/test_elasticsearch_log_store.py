@@ -41,9 +41,11 @@ def load(client: Elasticsearch, elasticsearch_index: str) -> Callable[..., str]:
 
 class TestElasticsearch(LogStoreContract):
     @pytest.fixture
-    def store_of(self, elasticsearch_url: str, load: Callable[..., str]) -> StoreOf:
+    def store_of(self, elasticsearch_with_composite: str, load: Callable[..., str]) -> StoreOf:
         def make(records: Sequence[Any]) -> ElasticsearchLogStore:
             index = load(records)
-            return ElasticsearchLogStore(ElasticsearchSettings(hosts=(elasticsearch_url,), index=index))
+            return ElasticsearchLogStore(
+                ElasticsearchSettings(hosts=(elasticsearch_with_composite,), index=index)
+            )
 
         return make
