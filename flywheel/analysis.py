@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["surfaced", "not_surfaced", "cannot_tell"]
+Arrivals = Literal["poisson", "log"]
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -164,3 +165,35 @@ class Decision(msgspec.Struct, frozen=True):
     at: str
     note: str = ""
     checklist: dict[str, bool] = {}
+
+
+class LoadTest(msgspec.Struct, frozen=True):
+    """One load test of one candidate's endpoint. Times in milliseconds, rates per second, shares in [0, 1].
+
+    `late` counts requests that this machine sent late; where they are more than a few, the rate was not reached.
+    `passed` is None where no target was given.
+    """
+
+    candidate: str
+    endpoint: str
+    model: str
+    at: str
+    arrivals: Arrivals
+    rate: float
+    seconds: float
+    sent: int
+    answered: int
+    errors: int
+    late: int
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    latency_ms_p99: float | None = None
+    target_p95_ms: float | None = None
+    target_error_share: float | None = None
+    passed: bool | None = None
+    most_common_errors: dict[str, int] = {}
+
+    @property
+    def error_share(self) -> float:
+        """Errors among what was sent; 0 where nothing was."""
+        return self.errors / self.sent if self.sent else 0.0

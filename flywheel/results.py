@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flywheel.analysis import Analysis, Decision
+from flywheel.analysis import Analysis, Decision, LoadTest
 
 EvalType = Literal["base-eval", "icl-eval", "customized-eval"]
 EVAL_TYPES: tuple[EvalType, ...] = ("base-eval", "icl-eval", "customized-eval")
@@ -114,11 +114,19 @@ class Evaluation(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class LossPoint(msgspec.Struct, frozen=True):
+    """Losses after so many optimiser steps; what was not measured there is None."""
+
+    step: int
+    train: float | None = None
+    validation: float | None = None
+
+
 class Customization(msgspec.Struct, frozen=True):
     """One fine-tune of one candidate, as the platform reported it.
 
     `queued_seconds` is the wait for GPUs, which `runtime_seconds` does not hold. `skipped` counts the rows that this
-    platform cannot train on, by reason.
+    platform cannot train on, by reason. `losses` are a few hundred points of the training curve at most, by step.
     """
 
     job: str
@@ -134,6 +142,7 @@ class Customization(msgspec.Struct, frozen=True):
     error: str | None = None
     queued_seconds: float | None = None
     skipped: dict[str, int] = {}
+    losses: list[LossPoint] = []
 
 
 class CandidateResult(msgspec.Struct, frozen=True):
@@ -170,6 +179,7 @@ class RunResult(msgspec.Struct, frozen=True):
     eval_set: str = ""
     analysis: Analysis | None = None
     decisions: list[Decision] = []
+    load_tests: list[LoadTest] = []
 
 
 class JudgeRun(msgspec.Struct, frozen=True):
