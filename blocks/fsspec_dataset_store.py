@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,14 +38,13 @@ from blocks.dataset_staging import (
     write_manifest,
 )
 from blocks.fsspec_faults import explaining
+from blocks.fsspec_files import create_whole, make_folder
 from blocks.ports import DatasetRef
 from flywheel.errors import ConfigError, DatasetError
 from flywheel.naming import slug
 from flywheel.progress import Progress
 
 _UPLOADS = ".uploads"
-_NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "r2", "memory"}
-"""File systems that need no folder made; some of them would make a missing bucket instead."""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -165,17 +163,22 @@ class FsspecDatasetStore:
         with explaining(self._url):
             files = self._files()
             mark = self._path(_UPLOADS, kind, name, ours.upload)
-            _make_folder(files, self._path(_UPLOADS, kind, name))
+            make_folder(files, self._path(_UPLOADS, kind, name))
             files.pipe_file(mark, datetime.now(UTC).isoformat().encode())
             try:
                 for entry in ours.manifest.files:
                     target = self._path(kind, name, ours.upload, entry.path)
-                    _make_folder(files, target.rpartition("/")[0])
+                    make_folder(files, target.rpartition("/")[0])
                     files.put_file(str(source / entry.path), target)
                 published = self._publication(kind, name)
                 if published is None:
                     with contextlib.suppress(FileExistsError):
-                        self._create(files, kind, name, ours)
+                        create_whole(
+                            files,
+                            self._path(kind, f"{name}.json"),
+                            encoded(ours),
+                            written_first=self._path(kind, name, ours.upload, ".publication"),
+                        )
                     published = self._publication(kind, name)
             except BaseException:
                 with contextlib.suppress(Exception):  # what cannot be removed now, `sweep` finds by its mark
@@ -199,20 +202,6 @@ class FsspecDatasetStore:
         folder = self._path(kind, name, upload)
         if files.exists(folder):
             files.rm(folder, recursive=True)
-
-    def _create(self, files: Any, kind: str, name: str, ours: Publication) -> None:
-        """Write the publication, whole at once. Raises FileExistsError where the store can tell that there is one."""
-        path, data = self._path(kind, f"{name}.json"), encoded(ours)
-        if "file" in _protocols(files):  # a write is not whole at once here, giving a name is
-            written = self._path(kind, name, ours.upload, ".publication")
-            _make_folder(files, written.rpartition("/")[0])
-            files.pipe_file(written, data)
-            os.link(written, path)
-            return
-        try:
-            files.pipe_file(path, data, mode="create")
-        except (TypeError, NotImplementedError):  # a file system that does not know the mode
-            files.pipe_file(path, data)
 
     def _download(self, kind: str, name: str, publication: Publication, directory: Path) -> None:
         with staging_directory(directory.parent, name) as staging:
@@ -286,16 +275,6 @@ def dataset_store_at(url: str, home: Path, options: dict[str, Any] | None = None
             "Put credentials into the environment, or into a saved block."
         )
     return FsspecDatasetStore(url, home / "dataset-copies" / slug(url, 80), options)
-
-
-def _protocols(files: Any) -> set[str]:
-    names = files.protocol
-    return {names} if isinstance(names, str) else set(names)
-
-
-def _make_folder(files: Any, path: str) -> None:
-    if not _protocols(files) & _NO_FOLDERS:
-        files.makedirs(path, exist_ok=True)
 
 
 def _time(text: bytes) -> datetime | None:

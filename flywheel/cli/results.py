@@ -6,6 +6,8 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING
 
+from flywheel.cli.settings_arguments import add_connection_arguments, connections_from_arguments
+
 if TYPE_CHECKING:
     from flywheel.config import ConnectionsConfig
     from flywheel.results import RunResult
@@ -20,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run", nargs="?", metavar="RUN", help="id of the run, or its beginning; default: the newest"
     )
     parser.add_argument("--divergent", action="store_true", help="the divergent answers as well")
+    add_connection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show a run from the embedded run store."""
+    """Show a run from the run store that the settings name."""
     from flywheel.cli.show import show_run
-    from flywheel.config import ConnectionsConfig
 
-    connections = ConnectionsConfig()
+    connections = connections_from_arguments(arguments)
     result = asyncio.run(_load(arguments.run, connections))
     show_run(
         result,

@@ -1,4 +1,4 @@
-"""The settings on the command line, the same for `curate` and `run`."""
+"""The settings on the command line, the same for every command that takes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flywheel.config import FlywheelConfig
+    from flywheel.config import ConnectionsConfig, FlywheelConfig
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,39 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         dest="sets",
         help="one setting, e.g. dedup_config.similarity_threshold=0.9; may be given many times",
     )
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser, *, below: bool = False) -> None:
+    """Settings for a command that needs to know where things are and nothing else.
+
+    `below` is for a command inside of another that has these arguments too: either place will do.
+    """
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS if below else None,
+        help="YAML file of settings; those of `connections` count",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        action="append",
+        default=[],
+        dest="sets_below" if below else "sets",
+        help="one setting, e.g. connections.run_store=mongodb; may be given many times",
+    )
+
+
+def connections_from_arguments(arguments: argparse.Namespace) -> ConnectionsConfig:
+    """Where things are. Raises ConfigError for any setting that is wrong."""
+    from pathlib import Path
+
+    from flywheel.overrides import load_config
+
+    file = Path(arguments.config) if arguments.config else None
+    sets = [*arguments.sets, *getattr(arguments, "sets_below", [])]
+    nobody = {"workload_id": "any", "client_id": "any"}  # demanded of a run; this is none
+    return load_config(file, sets, last=nobody).connections
 
 
 def config_from_arguments(arguments: argparse.Namespace) -> FlywheelConfig:

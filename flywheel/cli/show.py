@@ -114,9 +114,20 @@ def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsC
 
     home = home_directory(connections)
     screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
-    screen.print(plain(f"Kept in {home}: history in runs.sqlite, datasets and predictions in datasets/."))
+    history = f"history in {'runs.sqlite' if connections.run_store == 'embedded' else connections.run_store}"
+    at_home = connections.dataset_store == "embedded"
+    datasets = f"datasets and predictions in {'datasets/' if at_home else connections.dataset_store}"
+    screen.print(plain(f"Kept in {home}: {history}, {datasets}."))
     prefix = "" if connections.home == "" else f"FLYWHEEL_HOME={shlex.quote(str(home))} "
+    changed = {
+        name: value
+        for name in ("run_store", "dataset_store")
+        if (value := getattr(connections, name)) != "embedded"
+    }
+    suffix = "".join(
+        f" --set {shlex.quote(f'connections.{name}={value}')}" for name, value in changed.items()
+    )
     screen.print("Look further:")
-    screen.print(f"  {prefix}flywheel results {run.run_id}    every score of this run")
-    screen.print(f"  {prefix}flywheel runs                    history")
+    screen.print(plain(f"  {prefix}flywheel results {run.run_id}{suffix}    every score of this run"))
+    screen.print(plain(f"  {prefix}flywheel runs{suffix}                    history"))
     screen.print("  prefect server start             then open the run and its artifacts in the browser")
