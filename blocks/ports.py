@@ -262,6 +262,9 @@ class Platform(Protocol):
 class PlatformEvaluator(Protocol):
     """A platform that can also ask the items and rate the answers (`evaluation_config.evaluator`)."""
 
+    def not_sent(self, body: dict[str, Any]) -> list[str]:
+        """Fields of a request that the platform does not pass on to the model."""
+
     async def evaluate(self, request: EvaluationRequest, progress: Progress) -> list[Prediction]:
         """One prediction for each item: the answer verbatim or an error, and scores of the platform's own.
 

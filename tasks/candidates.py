@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from datetime import UTC, datetime
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.connections import open_dataset_store, open_platform, open_run_store
-from blocks.ports import Endpoint, FineTuneRequest, LedgerEntry
+from blocks.connections import open_dataset_store, open_platform
+from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.candidates import deployment_name, fine_tune_name
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.results import Customization
 from tasks.curation import Reference, content_of
+from tasks.ledger import record, strike
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 
@@ -30,7 +27,7 @@ async def deploy(run_id: str, candidate: CandidateConfig, config: FlywheelConfig
     """Bring the candidate's model up, in the ledger first, and return when it has answered."""
     name = deployment_name(run_id, candidate)
     platform = await open_platform(config.connections)
-    await _record(config, run_id, "deployment", name)
+    await record(config, run_id, "deployment", name)
     async with reporting(f"deploy-{candidate.name}", known_as={name: candidate.name}) as progress:
         return await platform.deploy(name, candidate, progress)
 
@@ -47,7 +44,7 @@ async def shut_down(run_id: str, candidate: CandidateConfig, config: FlywheelCon
     name = deployment_name(run_id, candidate)
     platform = await open_platform(config.connections)
     await platform.shut_down(name)
-    await _strike(config, "deployment", name)
+    await strike(config, "deployment", name)
 
 
 @task(
@@ -73,10 +70,10 @@ async def fine_tune(
         lora=config.lora_for(candidate),
         customizer=candidate.customizer_config,
     )
-    await _record(config, run_id, "fine-tune", name)
+    await record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
         customization = await platform.fine_tune(request, progress)
-    await _strike(config, "fine-tune", name)
+    await strike(config, "fine-tune", name)
     return customization
 
 
@@ -93,22 +90,3 @@ async def serve_customization(
     """Make the fine-tuned model answer beside its base."""
     platform = await open_platform(config.connections)
     return await platform.serve_customization(deployment_name(run_id, candidate), customization)
-
-
-async def _record(config: FlywheelConfig, run_id: str, kind: str, name: str) -> None:
-    entry = LedgerEntry(
-        run_id=run_id,
-        kind=kind,
-        name=name,
-        platform=config.connections.platform,
-        created_at=datetime.now(UTC).isoformat(),
-    )
-    runs = await open_run_store(config.connections)
-    with contextlib.closing(runs):
-        await asyncio.to_thread(runs.record_resource, entry)
-
-
-async def _strike(config: FlywheelConfig, kind: str, name: str) -> None:
-    runs = await open_run_store(config.connections)
-    with contextlib.closing(runs):
-        await asyncio.to_thread(runs.strike_resource, kind, name)

@@ -17,11 +17,12 @@ from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.evaluation.aggregate import aggregate
 from flywheel.evaluation.files import read_items
-from flywheel.evaluation.replay import replay, summary_of_overrides
+from flywheel.evaluation.replay import Replay, replay, summary_of_overrides
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
 from flywheel.results import EvalItem, EvalType, Evaluation
 from tasks.curation import Reference
+from tasks.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 
@@ -59,17 +60,27 @@ async def evaluate(
     name = f"{run_id}-{slug(candidate.name)}-{eval_type}-{content}"
     partial = store.scratch(name) / PREDICTIONS_FILE
     started, clock = datetime.now(UTC), time.monotonic()
-    async with (
-        reporting(f"{eval_type}-{candidate.name}") as progress,
-        ChatClient(endpoint, settings, key=await chat_key(config.connections)) as client,
-    ):
+    platform = await evaluating_platform(config) if settings.evaluator != "flywheel" else None
 
-        async def ask(item: EvalItem) -> Answer:
-            return await client.complete(replay(item.request, endpoint.model, settings).body)
+    def replayed(item: EvalItem) -> Replay:
+        if platform is not None:
+            return replay_by_platform(item, endpoint, config, platform)
+        return replay(item.request, endpoint.model, settings)
 
-        predictions = await run_evaluation(
-            asked, ask, partial, settings.concurrency, progress, stage=f"{candidate.name} {eval_type}"
-        )
+    async with reporting(f"{eval_type}-{candidate.name}", known_as={name: candidate.name}) as progress:
+        if platform is not None:
+            predictions = await asked_by_platform(run_id, name, endpoint, asked, config, partial, progress)
+        else:
+            key = await chat_key(config.connections)
+            async with ChatClient(endpoint, settings, key=key) as client:
+
+                async def ask(item: EvalItem) -> Answer:
+                    return await client.complete(replayed(item).body)
+
+                stage = f"{candidate.name} {eval_type}"
+                predictions = await run_evaluation(
+                    asked, ask, partial, settings.concurrency, progress, stage=stage
+                )
     published = _publish(store, name, partial)
     finished = datetime.now(UTC)
     return aggregate(
@@ -78,9 +89,7 @@ async def evaluate(
         eval_type=eval_type,
         model=endpoint.model,
         level=settings.confidence_level,
-        overrides=summary_of_overrides(
-            replay(item.request, endpoint.model, settings).overrides for item in asked
-        ),
+        overrides=summary_of_overrides(replayed(item).overrides for item in asked),
         predictions_uri=f"{published.uri}/{PREDICTIONS_FILE}",
         started_at=started.isoformat(),
         finished_at=finished.isoformat(),

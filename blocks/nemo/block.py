@@ -33,11 +33,6 @@ class NemoMicroservices(StrictBlock):
         title="API key",
         description="Bearer token of the three services, where a gateway asks for one.",
     )
-    nim_api_key_env: str = Field(
-        default="",
-        title="Variable of the NIM's key",
-        description="Environment variable of the worker with the key that evaluation shows the NIM. Empty: none.",
-    )
     poll_seconds: float = Field(default=10, gt=0, le=600, description="Pause between two looks, in seconds.")
     request_seconds: float = Field(
         default=60, gt=0, le=3600, description="Longest wait for one answer, in seconds."
@@ -76,7 +71,6 @@ class NemoMicroservices(StrictBlock):
                 datastore=checked_url("datastore_base_url", self.datastore_base_url),
                 namespace=self.namespace,
                 key=key,
-                nim_key_env=self.nim_api_key_env or None,
                 waits=Waits(
                     request=self.request_seconds,
                     poll=self.poll_seconds,

@@ -35,8 +35,8 @@ class Waits(msgspec.Struct, frozen=True):
 class NemoConnection(msgspec.Struct, frozen=True):
     """Addresses of the three services, the namespace that everything of ours lives in, and an optional key.
 
-    The key goes as a bearer token to all three. `nim_key_env` names the environment variable from which evaluation
-    takes it when it asks the models.
+    The key goes as a bearer token to all three. `nim_key_env` names the environment variable that holds it, where it
+    came from there.
     """
 
     nemo: str

@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blocks.nemo.evaluation_tasks import HIGHEST_RATING, JUDGE_METRIC, JUDGE_SCORE, LOWEST_RATING
+from blocks.nemo.evaluation_tasks import (
+    HIGHEST_RATING,
+    JUDGE_METRIC,
+    JUDGE_SCORE,
+    JUDGED,
+    LOWEST_RATING,
+    TOOL_SCORES,
+    scores_of,
+)
+from flywheel.config import EvaluationConfig
 from flywheel.errors import RemoteError
 from flywheel.results import EvalItem, Prediction
 
@@ -17,30 +26,30 @@ RESULTS_FILE = "results.json"
 LARGEST_RESULTS = 2_000_000_000
 """Bytes of unpacked results beyond which an archive is refused."""
 
-SCORE_NAMES = {
-    "function_name_accuracy": "nemo_function_name",
-    "function_name_and_args_accuracy": "nemo_function_name_and_args",
-}
-JUDGED = "nemo_judge_similarity"
 NO_ROW = "the NeMo Evaluator's results have no row for this item"
 NO_ANSWER = "the NeMo Evaluator got no answer for this item"
 
 
-def read_predictions(archive: Path, items: Sequence[EvalItem]) -> list[Prediction]:
+def read_predictions(
+    archive: Path, items: Sequence[EvalItem], settings: EvaluationConfig
+) -> list[Prediction]:
     """One prediction for each item out of the downloaded archive, in the order of the items.
 
-    Nothing is unpacked to disk. Rows of items that were not asked for are passed over.
+    Nothing is unpacked to disk. Rows of items that were not asked for are passed over. A score that the job owes and
+    did not give is there as None, so that it is counted.
 
     Raises: RemoteError where it is no archive, or one without results.
     """
-    ids = {item.id for item in items}
+    owed = {item.id: dict.fromkeys(scores_of(item, settings)) for item in items}
     found: dict[str, Prediction] = {}
     for row in _rows(archive):
         item = row.get("item")
         name = item.get("id") if isinstance(item, dict) else None
-        if isinstance(name, str) and name in ids:
-            found[name] = _prediction(name, row)
-    return [found.get(item.id) or Prediction(item.id, error=NO_ROW) for item in items]
+        if isinstance(name, str) and name in owed:
+            found[name] = _prediction(name, row, owed[name])
+    return [
+        found.get(item.id) or Prediction(item.id, error=NO_ROW, scores={**owed[item.id]}) for item in items
+    ]
 
 
 def _rows(archive: Path) -> Iterator[Mapping[str, Any]]:
@@ -63,13 +72,12 @@ def _rows(archive: Path) -> Iterator[Mapping[str, Any]]:
         raise RemoteError(f"The NeMo Evaluator's results cannot be read: {error}") from error
 
 
-def _prediction(name: str, row: Mapping[str, Any]) -> Prediction:
+def _prediction(name: str, row: Mapping[str, Any], owed: Mapping[str, float | None]) -> Prediction:
     sample = row.get("sample")
     response = sample.get("response") if isinstance(sample, dict) else None
-    scores = dict(_scores(row.get("metrics")))
     if not isinstance(response, dict):
-        return Prediction(name, error=NO_ANSWER, scores=dict.fromkeys(scores))
-    return Prediction(name, response, scores=scores)
+        return Prediction(name, error=NO_ANSWER, scores={**owed})
+    return Prediction(name, response, scores={**owed, **dict(_scores(row.get("metrics")))})
 
 
 def _scores(metrics: Any) -> Iterator[tuple[str, float | None]]:
@@ -79,8 +87,8 @@ def _scores(metrics: Any) -> Iterator[tuple[str, float | None]]:
             value = entry.get("value") if isinstance(entry, dict) else None
             if metric == JUDGE_METRIC and score == JUDGE_SCORE:
                 yield JUDGED, rating_as_share(value)
-            elif score in SCORE_NAMES:
-                yield SCORE_NAMES[score], _share(value)
+            elif score in TOOL_SCORES:
+                yield TOOL_SCORES[score], _share(value)
 
 
 def rating_as_share(value: Any) -> float | None:

@@ -26,6 +26,11 @@ MOST_TASKS = 50
 TOOL_METRIC = "tool-calling"
 JUDGE_METRIC = "llm-judge"
 JUDGE_SCORE = "similarity"
+TOOL_SCORES = {
+    "function_name_accuracy": "nemo_function_name",
+    "function_name_and_args_accuracy": "nemo_function_name_and_args",
+}
+JUDGED = "nemo_judge_similarity"
 LOWEST_RATING, HIGHEST_RATING = 1, 10
 RATING_PATTERN = r"RATING:\s*(10|[1-9])(?![0-9.,]*[0-9])"
 """The whole range, and only it: one digit would read 10 as 1, and 11 or 7.5 must not be read as something else."""
@@ -82,10 +87,17 @@ def write_tasks(
     return tasks
 
 
-def left_out(body: dict[str, Any]) -> dict[str, None]:
-    """Fields of a request that the job does not send on, as overrides of the evaluation."""
+def not_sent(body: dict[str, Any]) -> list[str]:
+    """Fields of a request that the template of a task has no place for."""
     sent = {"model", "messages", "tools", *ASKED_WITH}
-    return {field: None for field in _in_template_terms(body) if field not in sent}
+    return [field for field in _in_template_terms(body) if field not in sent]
+
+
+def scores_of(item: EvalItem, settings: EvaluationConfig) -> tuple[str, ...]:
+    """Names of the scores that a job gives an item."""
+    if reference_calls(item):
+        return tuple(TOOL_SCORES.values())
+    return (JUDGED,) if settings.nemo_judge_model else ()
 
 
 def job_body(

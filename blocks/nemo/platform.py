@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -44,6 +45,11 @@ class NemoPlatform:
 
     def __init__(self, connection: NemoConnection) -> None:
         self._connection = connection
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that the NIM asks for; it never travels with an endpoint."""
+        return self._connection.key
 
     async def context_length(self, candidate: CandidateConfig) -> int:
         """The candidate's own setting, else a careful default: the platform does not tell."""
@@ -94,6 +100,10 @@ class NemoPlatform:
             await _attempted(self.cancel_evaluation(name))
             raise
 
+    def not_sent(self, body: dict[str, Any]) -> list[str]:
+        """Fields of a request that the Evaluator's template has no place for."""
+        return evaluation_tasks.not_sent(body)
+
     async def cancel_fine_tune(self, name: str) -> None:
         """Stop the fine-tune of that name if it runs, and see it stopped; its uploaded rows are deleted."""
         async with opened(self._connection) as parts:
@@ -140,7 +150,7 @@ class NemoPlatform:
         await parts.evaluator.require_scores(name, job, [task.name for task in tasks])
         archive = folder / "results.zip"
         await parts.evaluator.download(job, archive)
-        predictions = await asyncio.to_thread(evaluation_results.read_predictions, archive, items)
+        predictions = await asyncio.to_thread(evaluation_results.read_predictions, archive, items, settings)
         await parts.delete_dataset(name)
         return predictions
 

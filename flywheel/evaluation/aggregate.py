@@ -19,6 +19,7 @@ from flywheel.evaluation.scoring import (
 from flywheel.evaluation.statistics import mean_score
 from flywheel.results import EvalItem, EvalType, Evaluation, Prediction, Score, Usage
 
+METRICS_SET = frozenset(METRICS)
 Predictions = Mapping[str, Prediction] | Iterable[Prediction]
 
 MISSING = "no prediction for this item"
@@ -88,9 +89,14 @@ def scores_of(
         for metric in metrics_for(item, tools):
             values.setdefault(metric, []).append(prediction.scores.get(metric) if prediction else None)
             clusters.setdefault(metric, []).append(item.cluster)
+        # Somebody else's verdicts, such as a platform's or a judge's, apply where they were given.
+        for metric, value in prediction.scores.items() if prediction else ():
+            if metric not in METRICS_SET:
+                values.setdefault(metric, []).append(value)
+                clusters.setdefault(metric, []).append(item.cluster)
     return {
         metric: mean_score(values[metric], clusters[metric], level=level, binary=metric in BINARY_METRICS)
-        for metric in METRICS
+        for metric in (*METRICS, *sorted(values.keys() - METRICS_SET))
         if metric in values
     }
 
