@@ -17,7 +17,7 @@ from types import ModuleType
 from flywheel import __version__
 from flywheel.errors import FlywheelError
 
-COMMANDS = ("demo", "run", "curate", "score", "workloads", "runs", "results")
+COMMANDS = ("demo", "run", "curate", "score", "workloads", "ingest", "runs", "results")
 EXIT_INTERRUPTED = 130
 
 
