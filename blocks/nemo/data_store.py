@@ -101,7 +101,8 @@ class DataStore:
             for entry in reply.body if isinstance(reply.body, list) else []:
                 if entry.get("type") == "file":
                     found[entry["path"]] = entry["size"]
-            path = _next_page(reply.headers)
+            # A page of the store's own is asked for like the first, with our token.
+            path = _next_page(reply.headers).removeprefix(self._service.base_url)
         return found
 
     async def delete_repo(self, repo: str, kind: RepoType = "dataset") -> None:

@@ -701,6 +701,9 @@ def require_contract(exchanges: list[Exchange]) -> None:
             _require_commit(exchange.request)
         if exchange.broken:
             continue
+        if exchange.status == 401:
+            _require(Detail, exchange.reply, f"refusal of {where}")
+            continue
         assert exchange.status in route.replies, f"{where} does not answer {exchange.status}"
         _require(route.replies[exchange.status], exchange.reply, f"answer {exchange.status} of {where}")
         if exchange.method == "GET" and exchange.path in ENTRIES:
