@@ -112,7 +112,7 @@ class JudgeHealth(msgspec.Struct, frozen=True):
     """How far one judge's scores of one metric can be trusted. Rates and correlations are over what was judged.
 
     `agreement` is with programmatic truth where both exist; `flip_rate` is how often swapping the order changes the
-    verdict; `kappa` and `corrected` need human labels.
+    verdict; `kappa` and `corrected` need human labels. `candidate` and `eval_type` say whose answers were judged.
     """
 
     judge: str
@@ -128,6 +128,11 @@ class JudgeHealth(msgspec.Struct, frozen=True):
     kappa_n: int = 0
     corrected: float | None = None
     corrected_interval: Bounds | None = None
+    candidate: str = ""
+    eval_type: str = ""
+    flip_n: int = 0
+    no_answer: int = 0  # the judge itself failed: its endpoint refused, or was away
+    notes: list[str] = []
 
 
 class Kpis(msgspec.Struct, frozen=True):

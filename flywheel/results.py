@@ -76,9 +76,9 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What the answers cost to make. Means are per answered item; times are in milliseconds.
+    """What the answers cost to make. Means and percentiles are per answered item; times are in milliseconds.
 
-    The time to the first token is known only where answers were streamed.
+    The time to the first token is known only where answers were streamed. `finish_reasons` counts how answers ended.
     """
 
     answered: int = 0
@@ -90,6 +90,11 @@ class Usage(msgspec.Struct, frozen=True):
     latency_ms_p95: float | None = None
     ttft_ms_p50: float | None = None
     ttft_ms_p95: float | None = None
+    tokens_in_p50: float | None = None
+    tokens_in_p95: float | None = None
+    tokens_out_p50: float | None = None
+    tokens_out_p95: float | None = None
+    finish_reasons: dict[str, int] = {}
 
 
 class Evaluation(msgspec.Struct, frozen=True):
