@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from prefect import task
@@ -20,7 +22,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.replay import Replay, replay, summary_of_overrides
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
-from flywheel.results import EvalItem, EvalType, Evaluation
+from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
 from tasks.curation import Reference
 from tasks.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
 from tasks.progress import reporting
@@ -28,6 +30,17 @@ from tasks.retry_conditions import is_transient
 
 ITEMS_FILE = "eval_data.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
+HOW_TO_ASK = {
+    "concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "circuit_seconds",
+    "stream",
+    "timeout_seconds",
+    "max_attempts",
+    "confidence_level",
+}
+"""Settings that change no answer: a resumed run may have others and keeps its answers."""
 
 
 @task(
@@ -56,7 +69,8 @@ async def evaluate(
     items = read_items(store.open(datasets.ref) / "base" / ITEMS_FILE)
     asked = read_items(store.open(icl.ref) / ITEMS_FILE) if icl else items
     settings = config.evaluation_config
-    content = content_hash((icl or datasets).name, endpoint.model, settings.model_dump())
+    what_decides_answers = settings.model_dump(exclude=HOW_TO_ASK)
+    content = content_hash((icl or datasets).name, endpoint.model, what_decides_answers)
     name = f"{run_id}-{slug(candidate.name)}-{eval_type}-{content}"
     partial = store.scratch(name) / PREDICTIONS_FILE
     started, clock = datetime.now(UTC), time.monotonic()
@@ -68,6 +82,7 @@ async def evaluate(
         return replay(item.request, endpoint.model, settings)
 
     async with reporting(f"{eval_type}-{candidate.name}", known_as={name: candidate.name}) as progress:
+        predictions: Sequence[Prediction]
         if platform is not None:
             predictions = await asked_by_platform(run_id, name, endpoint, asked, config, partial, progress)
         else:
@@ -98,11 +113,12 @@ async def evaluate(
 
 
 def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:
-    content = partial.read_bytes()
-    key = {"name": name, "content": sha256(content).hexdigest()}  # a resumed evaluation may have more answers
+    with partial.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    key = {"name": name, "content": digest}  # a resumed evaluation may have more answers
     found = store.find("predictions", key)
     if found is not None:
         return found
     with store.create("predictions", key) as staging:
-        (staging.path / PREDICTIONS_FILE).write_bytes(content)
+        shutil.copyfile(partial, staging.path / PREDICTIONS_FILE)
     return staging.ref

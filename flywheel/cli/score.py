@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _score_document(score: Score) -> dict[str, Any]:
     }
 
 
-def _print_table(items: list[EvalItem], scores: dict[str, Score], primary: str | None) -> None:
+def _print_table(items: Sequence[EvalItem], scores: dict[str, Score], primary: str | None) -> None:
     from rich.table import Table
 
     from flywheel.cli.terminal import console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import msgspec
 
 from flywheel.errors import ConfigError, DataError
+from flywheel.evaluation.item_file import ItemFile
 from flywheel.results import EvalItem, Prediction
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Item(msgspec.Struct):
@@ -29,26 +33,35 @@ class _Line(msgspec.Struct):
     error: Any = None
 
 
-def read_items(path: Path) -> list[EvalItem]:
-    """The rows of an `eval_data.jsonl`; a row without a cluster is a cluster of its own.
+def read_items(path: Path) -> ItemFile:
+    """The rows of an `eval_data.jsonl`, checked and then read when they are wanted, one at a time.
+
+    A row without a cluster is a cluster of its own.
 
     Raises:
         ConfigError: There is no such file.
         DataError: A line is no row, an id stands twice, or there is no row at all.
     """
     decoder = msgspec.json.Decoder(_Item)
-    items: dict[str, EvalItem] = {}
-    for where, line in _lines(path):
+    ids: set[str] = set()
+    starts = array("q")
+    for where, start, line in _lines(path):
         row = _decoded(decoder, line, where, '{"id", "request", "response", "cluster", "weight"}')
-        if row.id in items:
+        if row.id in ids:
             raise DataError(
                 f"{where}: the id {row.id!r} stands in an earlier line too; each item needs its own."
             )
-        cluster = f"item {row.id}" if row.cluster is None else row.cluster
-        items[row.id] = EvalItem(row.id, row.request, row.response, cluster, row.weight)
-    if not items:
+        ids.add(row.id)
+        starts.append(start)
+    if not ids:
         raise DataError(f"{path} holds no evaluation items; `flywheel curate` writes base/eval_data.jsonl.")
-    return list(items.values())
+
+    def item(line: bytes) -> EvalItem:
+        row = decoder.decode(line.removeprefix(BYTE_ORDER_MARK))
+        cluster = f"item {row.id}" if row.cluster is None else row.cluster
+        return EvalItem(row.id, row.request, row.response, cluster, row.weight)
+
+    return ItemFile(path, starts, item)
 
 
 def read_predictions(path: Path, ids: Collection[str]) -> dict[str, Prediction]:
@@ -60,7 +73,7 @@ def read_predictions(path: Path, ids: Collection[str]) -> dict[str, Prediction]:
     """
     decoder = msgspec.json.Decoder(_Line)
     found: dict[str, Prediction] = {}
-    for where, line in _lines(path):
+    for where, _, line in _lines(path):
         row = _decoded(decoder, line, where, '{"id", "response", "latency_ms", "error"}')
         if row.id not in ids:
             raise DataError(
@@ -80,15 +93,17 @@ def _prediction(row: _Line) -> Prediction:
     return Prediction(row.id, response, row.latency_ms, error)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Each line that is not blank, with its place as `file:line`."""
+def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Each line that is not blank, with its place as `file:line` and where it begins, in bytes."""
     if not path.is_file():
         raise ConfigError(f"{path} is no file; give the path of a JSONL file.")
+    start = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
             if text.strip():
-                yield f"{path}:{number}", text
+                yield f"{path}:{number}", start, text
+            start += len(line)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes, where: str, shape: str) -> Any:

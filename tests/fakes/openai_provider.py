@@ -94,6 +94,10 @@ class OpenAIProvider:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._run())
+        left = asyncio.all_tasks(self._loop)  # handlers that hang on purpose
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _run(self) -> None:
@@ -115,7 +119,7 @@ class OpenAIProvider:
         add("POST", "/v1/load_lora_adapter", self._load)
         add("POST", "/v1/unload_lora_adapter", self._unload)
         add("POST", "/tokenize", self._tokenize)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls, backlog=512).start()
         scheme = "https" if self._tls else "http"

@@ -52,7 +52,7 @@ async def test_every_item_gets_one_scored_line_in_the_order_of_the_items(tmp_pat
     assert [line["id"] for line in lines(path)] == [p.id for p in result]
     assert all(line["scores"]["function_name_and_args_accuracy"] == 1 for line in lines(path))
     assert lines(path)[0]["tool_calls"] == [{"name": "get_weather", "arguments": {"city": "Berlin"}}]
-    assert msgspec.convert(lines(path), list[Prediction]) == result
+    assert msgspec.convert(lines(path), list[Prediction]) == list(result)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -185,7 +185,7 @@ async def test_plain_answers_are_scored_as_text(tmp_path: Path) -> None:
 
 
 async def test_no_items_are_no_error(tmp_path: Path) -> None:
-    assert await run_evaluation([], Model(), tmp_path / "p.jsonl", concurrency=1) == []
+    assert list(await run_evaluation([], Model(), tmp_path / "p.jsonl", concurrency=1)) == []
 
 
 async def test_a_full_disk_ends_the_evaluation_with_the_systems_own_words(tmp_path: Path) -> None:
