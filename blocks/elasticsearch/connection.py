@@ -44,10 +44,10 @@ def connect(
         options["ssl_assert_fingerprint"] = settings.ca_fingerprint
     if serializers:
         options["serializers"] = dict(serializers)
-    patience = type("PatientTransport", (PatientTransport,), {"attempts": settings.attempts})
+    patience = {"attempts": settings.attempts, "first_pause": settings.first_pause}
     try:
         return Elasticsearch(
-            transport_class=patience,
+            transport_class=type("PatientTransport", (PatientTransport,), patience),
             request_timeout=settings.timeout_seconds,
             http_compress=settings.compress,
             connections_per_node=max(10, 2 * settings.slices),

@@ -21,7 +21,7 @@ def translated(settings: ElasticsearchSettings) -> Iterator[None]:
         TransientRemoteError (unreachable, overloaded), RemoteRejected (anything else that was refused).
     """
     from elastic_transport import ConnectionError as ConnectionFailed
-    from elastic_transport import TlsError, TransportError
+    from elastic_transport import ConnectionTimeout, TlsError, TransportError
     from elasticsearch import ApiError, UnsupportedProductError
 
     where = settings.cloud_id.partition(":")[0] if settings.cloud_id else ", ".join(settings.hosts)
@@ -40,7 +40,7 @@ def translated(settings: ElasticsearchSettings) -> Iterator[None]:
             f"The certificate of {where} is not trusted: give its authority as ca_certs or ca_fingerprint "
             "(ELASTICSEARCH_CA_CERTS, ELASTICSEARCH_CA_FINGERPRINT)."
         ) from error
-    except ConnectionFailed as error:
+    except (ConnectionFailed, ConnectionTimeout) as error:
         gave_up = TransientRemoteError(
             f"Elasticsearch at {where} cannot be reached after {settings.attempts} attempts ({_short(str(error))}); "
             "check that it runs and that the address is right."

@@ -25,7 +25,6 @@ KEEP_ALIVE = "5m"
 MOST_HITS = 10_000  # of one page; Elasticsearch's own bound
 FIRST_HITS = 500
 MOST_LOSSES = 5  # of the view, or of a shard, without a page between them
-FIRST_PAUSE = 0.1  # seconds
 
 
 class PointInTime:
@@ -85,6 +84,7 @@ class Cursor:
         source: Fields to bring; None brings whole documents.
         page_bytes: What a page shall weigh.
         most: Documents to bring at most.
+        pause: Seconds before a search is tried again that came back without a shard or a view; it grows.
     """
 
     def __init__(
@@ -100,10 +100,11 @@ class Cursor:
         source: list[str] | None = None,
         page_bytes: int,
         most: int | None = None,
+        pause: float = 0.1,
     ) -> None:
         self._client, self._view, self._clause, self._kind = client, view, clause, kind
         self._dated, self._order, self._part, self._source = dated, order, part, source
-        self._page_bytes, self._left = page_bytes, most
+        self._page_bytes, self._left, self._pause = page_bytes, most, pause
         self._hits = FIRST_HITS
         self._generation = 0
         self._after: msgspec.Raw | None = None  # where we stand in this view
@@ -123,7 +124,7 @@ class Cursor:
         problem = ""
         for losses in range(MOST_LOSSES):
             if losses > 1:
-                time.sleep(FIRST_PAUSE * 2**losses)
+                time.sleep(self._pause * 2**losses)
             generation, view = self._view.reference()
             if generation != self._generation:
                 self._generation, self._after = generation, None

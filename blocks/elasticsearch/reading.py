@@ -84,7 +84,7 @@ class Reading:
             if nameless:
                 self._of = nameless
                 cursor = self._cursor(queries.perhaps_ours(self._query), dated=False, most=nameless)
-                yield from self._taken(pages_of([cursor], 1), nameless)
+                yield from self._taken(self._pages_of([cursor]), nameless)
             yield from self._wanted(counts)
             if not self._batch.empty:
                 yield self._batch.take()
@@ -96,12 +96,12 @@ class Reading:
             if share < _SHARE_WORTH_A_LOOK:
                 yield from self._shared(counts)
             else:
-                yield from self._taken(pages_of(self._cursors(None), self._settings.slices), counts.ours)
+                yield from self._taken(self._pages_of(self._cursors(None)), counts.ours)
         elif self._query.sampling == "newest" and share == 1 and counts.well_dated == counts.ours:
             self._of = limit
             self._batch.over_limit += counts.ours - limit
             newest = self._cursor(self._ours, dated=True, order="desc", most=limit)
-            yield from self._taken(pages_of([newest], 1), limit)
+            yield from self._taken(self._pages_of([newest]), limit)
         else:
             yield from self._sampled(limit, counts)
 
@@ -109,7 +109,7 @@ class Reading:
         """Look at the identities of all, a page at a time, and read those that fall into the share."""
         generation, looked_at = self._view.generation, 0
         places: list[tuple[str, str]] = []
-        for page in pages_of(self._cursors(IDENTITY), self._settings.slices):
+        for page in self._pages_of(self._cursors(IDENTITY)):
             for hit in page.hits:
                 looked_at += 1
                 read = hit.read()
@@ -127,7 +127,7 @@ class Reading:
     def _sampled(self, limit: int, counts: Counts) -> Iterator[LogBatch]:
         sample: Sample[tuple[str, str]] = Sample(limit, self._query.sampling)
         fields = IDENTITY + (CALLED_TOOLS if sample.stratified else [])
-        slim = pages_of(self._cursors(fields), self._settings.slices)
+        slim = self._pages_of(self._cursors(fields))
         generation = self._view.generation
         chosen = choose(slim, self._scope, sample, counts.ours, self._progress)
         self._check_whole(chosen.looked_at, counts.ours, generation)
@@ -139,7 +139,7 @@ class Reading:
     def _fetched(self, places: list[tuple[str, str]]) -> Iterator[LogBatch]:
         for wanted, clause in in_chunks(places):
             cursor = self._cursor(clause, dated=False)
-            found = (_only(page, wanted) for page in pages_of([cursor], 1))
+            found = (_only(page, wanted) for page in self._pages_of([cursor]))
             yield from self._taken(found, len(wanted))
 
     def _taken(self, pages: Iterable[Page], expected: int) -> Iterator[LogBatch]:
@@ -183,6 +183,11 @@ class Reading:
         record = None if why.reason == "too_large" else hit.as_logged()
         self._batch.refuse(Refusal(why.reason, why.detail, f"{hit.index}/{hit.id}", None, record))
 
+    def _pages_of(self, cursors: list[Cursor]) -> Iterator[Page]:
+        at_once = min(len(cursors), self._settings.slices)
+        transport: Any = self._pages.transport
+        return pages_of(cursors, at_once, transport.interrupt)
+
     def _cursors(self, source: list[str] | None) -> list[Cursor]:
         """Cursors that together bring every record of ours once: slices by time, and what has no time."""
         number = self._settings.slices
@@ -211,6 +216,7 @@ class Reading:
             source=source,
             page_bytes=self._settings.page_bytes,
             most=most,
+            pause=self._settings.first_pause / 4,
         )
 
     def _count(self) -> Counts:

@@ -26,7 +26,8 @@ class ElasticsearchSettings:
         ca_certs: File of the certificate authority; `ca_fingerprint`: SHA-256 of its certificate, in hex.
         index: Index, alias, data stream or pattern, or several separated by commas.
         timeout_seconds: Longest wait for one answer.
-        attempts: Requests made for one answer before giving up; see `transport`.
+        attempts: Requests made for one answer before giving up, and `first_pause` the seconds before the second; see
+            `transport`.
         compress: Whether answers travel packed: for a network that is slower than some 50 MB/s.
         slices: Cursors that read at the same time.
         page_bytes: What one page of records shall weigh; its number of records follows from their size.
@@ -42,6 +43,7 @@ class ElasticsearchSettings:
     index: str = DEFAULT_INDEX
     timeout_seconds: float = 30.0
     attempts: int = 8
+    first_pause: float = 0.5
     compress: bool = False
     slices: int = 2
     page_bytes: int = 8_000_000

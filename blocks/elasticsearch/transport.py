@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any
 
-from elastic_transport import (
-    ConnectionError as ConnectionFailed,
-)
-from elastic_transport import TlsError, Transport, TransportApiResponse
+from elastic_transport import ConnectionError as ConnectionFailed
+from elastic_transport import ConnectionTimeout, TlsError, Transport, TransportApiResponse
 
 from blocks.chat_answers import retry_after
 from flywheel.errors import TransientRemoteError
@@ -56,7 +54,7 @@ class PatientTransport(Transport):
                 if answer.meta.status not in RETRIED or attempt == self.attempts:
                     return answer
                 asked = retry_after(answer.meta.headers.get("retry-after"))
-            except ConnectionFailed as error:  # a time-out is one, too
+            except (ConnectionFailed, ConnectionTimeout) as error:
                 if isinstance(error, TlsError) or attempt == self.attempts:
                     raise
             if self._closed.wait(self.pause(attempt, asked)):
@@ -68,7 +66,11 @@ class PatientTransport(Transport):
         grown = min(self.first_pause * 2.0 ** (attempt - 1), LONGEST_PAUSE)
         return max(grown * self._random.uniform(0.5, 1.0), min(asked or 0.0, LONGEST_PAUSE))
 
+    def interrupt(self) -> None:
+        """End pauses under way, and let nothing be tried again."""
+        self._closed.set()
+
     def close(self) -> None:
         """End pauses, then close the connections."""
-        self._closed.set()
+        self.interrupt()
         super().close()

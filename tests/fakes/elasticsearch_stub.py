@@ -34,6 +34,8 @@ class ElasticsearchStub(ThreadingHTTPServer):
 
     Args:
         payloads: (request, response) pairs as JSON, used in turn.
+
+    `counts` puts figures in the place of what a count would find; `mappings` is what the index says of itself.
     """
 
     daemon_threads = True
@@ -44,7 +46,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
         self.records = records
         self.faults: deque[Fault | None] = deque()
         self.searches = 0
-        self.seen_by_id: list[int] = []
+        self.counts: dict[str, int] = {}
         self._payloads = payloads
         self._lock = threading.Lock()
         self._view = 0
@@ -127,10 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.page(self.numbers(body), view, slim="_source" in body)
 
     def _count(self, body: dict[str, Any]) -> None:
-        none = {"nameless", "in_1970"}
-        counts = {
-            name: {"doc_count": 0 if name in none else self.server.records} for name in body.get("aggs", {})
-        }
+        known = {"nameless": 0, "in_1970": 0, **self.server.counts}
+        counts = {name: {"doc_count": known.get(name, self.server.records)} for name in body.get("aggs", {})}
         total = {"value": self.server.records, "relation": "eq"}
         self.answer(
             json.dumps(
