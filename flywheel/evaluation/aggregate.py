@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flywheel.errors import DataError
+from flywheel.evaluation.prediction_file import PredictionFile
 from flywheel.evaluation.scoring import (
     BINARY_METRICS,
     METRICS,
@@ -103,22 +104,36 @@ def scores_of(
 
 def usage_of(predictions: Iterable[Prediction]) -> Usage:
     """Tokens and latency of the answers. Tokens are sums over those answers that state them."""
-    listed = list(predictions)
-    answered = [prediction for prediction in listed if prediction.response is not None]
-    latencies, first_tokens = (
-        sorted(value for p in answered if (value := getattr(p, name)) is not None and math.isfinite(value))
-        for name in ("latency_ms", "ttft_ms")
-    )
+    answered = errors = 0
+    seen: dict[str, list[float]] = {name: [] for name in ("latency_ms", "ttft_ms", "tokens_in", "tokens_out")}
+    reasons: Counter[str] = Counter()
+    for prediction in predictions:
+        errors += prediction.error is not None
+        if prediction.response is None:
+            continue
+        answered += 1
+        if prediction.finish_reason:
+            reasons[prediction.finish_reason] += 1
+        for name, values in seen.items():
+            value = getattr(prediction, name)
+            if value is not None and math.isfinite(value):
+                values.append(value)
+    latencies, first_tokens, tokens_in, tokens_out = (sorted(values) for values in seen.values())
     return Usage(
-        answered=len(answered),
-        errors=sum(prediction.error is not None for prediction in listed),
-        tokens_in=sum(prediction.tokens_in or 0 for prediction in answered),
-        tokens_out=sum(prediction.tokens_out or 0 for prediction in answered),
+        answered=answered,
+        errors=errors,
+        tokens_in=int(sum(tokens_in)),
+        tokens_out=int(sum(tokens_out)),
         latency_ms_mean=math.fsum(latencies) / len(latencies) if latencies else None,
         latency_ms_p50=percentile(latencies, 0.5),
         latency_ms_p95=percentile(latencies, 0.95),
         ttft_ms_p50=percentile(first_tokens, 0.5),
         ttft_ms_p95=percentile(first_tokens, 0.95),
+        tokens_in_p50=percentile(tokens_in, 0.5),
+        tokens_in_p95=percentile(tokens_in, 0.95),
+        tokens_out_p50=percentile(tokens_out, 0.5),
+        tokens_out_p95=percentile(tokens_out, 0.95),
+        finish_reasons=dict(reasons.most_common()),
     )
 
 
@@ -138,10 +153,12 @@ def percentile(ascending: Sequence[float], share: float) -> float | None:
     return ascending[below] + (position - below) * (ascending[above] - ascending[below])
 
 
-def by_id(predictions: Predictions) -> dict[str, Prediction]:
+def by_id(predictions: Predictions) -> Mapping[str, Prediction]:
     """Predictions by item id. Raises DataError where two have one id."""
+    if isinstance(predictions, PredictionFile):
+        return predictions.by_id()
     if isinstance(predictions, Mapping):
-        return dict(predictions)
+        return predictions
     found: dict[str, Prediction] = {}
     for prediction in predictions:
         if prediction.id in found:
