@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -62,8 +63,10 @@ class MongoConnection(msgspec.Struct, frozen=True):
         if self.username:
             options |= {"username": self.username, "password": self.password}
         try:
-            return MongoClient(self.url, **options)
-        except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # the driver goes on without an option that is wrong
+                return MongoClient(self.url, **options)
+        except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError, UserWarning) as error:
             # Not the driver's own words for an address: they may repeat a part of the password.
             told = "" if isinstance(error, InvalidURI | ValueError) else f" ({error})"
             raise ConfigError(

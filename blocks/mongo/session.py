@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+import pymongo
+from pymongo.errors import PyMongoError
 
 from blocks.mongo.connection import MongoConnection
 from blocks.mongo.faults import with_patience
 from blocks.mongo.schema import prepare
 
 T = TypeVar("T")
+
+_GOODBYE_SECONDS = 1.0
 
 
 class MongoSession:
@@ -35,7 +41,8 @@ class MongoSession:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            client.close()
+            with contextlib.suppress(PyMongoError), pymongo.timeout(_GOODBYE_SECONDS):
+                client.close()  # says goodbye to the server, which may be away
 
     def _database(self) -> Any:
         with self._lock:

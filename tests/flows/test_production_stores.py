@@ -31,7 +31,7 @@ pytestmark = [
 @pytest.fixture
 def blocks(prefect_api: None, tmp_path: Path) -> Iterator[dict[str, str]]:
     """Settings that name saved blocks."""
-    with mongo_server() as server:
+    with mongo_server(tmp_path / "mongodb") as server:
         MongoRuns(url=SecretStr(server.uri), database="history").save("main", overwrite=True)
         FsspecDatasets(url=f"file://{tmp_path}/shared", copies=str(tmp_path / "copies")).save(
             "main", overwrite=True

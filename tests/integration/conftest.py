@@ -44,12 +44,12 @@ def elasticsearch_index(elasticsearch_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mongodb_url() -> Iterator[str]:
+def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a MongoDB: $MONGODB_URL, else a small server in this process."""
     if url := os.environ.get("MONGODB_URL"):
         yield url
         return
-    with mongo_server() as server:
+    with mongo_server(tmp_path_factory.mktemp("mongodb")) as server:
         yield str(server.uri)
 
 
