@@ -12,7 +12,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.config import (
+    ArgumentConfig,
+    CandidateConfig,
+    CustomMetricConfig,
+    FlywheelConfig,
+    JudgeMetricConfig,
+)
+
+LISTS: dict[str, type[BaseModel]] = {
+    "metrics_config.arguments": ArgumentConfig,
+    "metrics_config.custom": CustomMetricConfig,
+    "judge_config.custom_metrics": JudgeMetricConfig,
+}
+"""Settings whose entries are trees of their own, none of them by default."""
 
 
 def settings_markdown() -> str:
@@ -38,6 +51,9 @@ def settings_markdown() -> str:
         "|---|---|---|",
     ]
     lines += [f"| `{path}` | {default} | {text} |" for path, default, text in settings(CandidateConfig)]
+    for path, model in LISTS.items():
+        lines += ["", f"## Each entry of `{path}`", "", "| setting | default | what it does |", "|---|---|---|"]
+        lines += [f"| `{name}` | {default} | {text} |" for name, default, text in settings(model)]
     return "\n".join(lines) + "\n"
 
 
@@ -56,7 +72,9 @@ def _default(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, list):
-        return "one, the demo's model"
+        if value and isinstance(value[0], BaseModel):
+            return "one, the demo's model"
+        return ", ".join(f"`{entry}`" for entry in value) or "empty"
     return f"`{value}`" if value != "" else "empty"
 
 

@@ -7,16 +7,29 @@ or the environment; `flywheel.overrides` merges YAML files and `key.path=value` 
 Secrets never stand here. What needs one names the environment variable or the block that holds it.
 """
 
+from flywheel.config.analysis import (
+    AnalysisConfig,
+    HistoryConfig,
+    PriceConfig,
+    ProductionEndpointConfig,
+    ThresholdsConfig,
+    WorkloadThresholds,
+)
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
 from flywheel.config.endpoints import EmbedderConfig
+from flywheel.config.judge import JudgeConfig, JudgeMetricConfig
+from flywheel.config.metrics import ArgumentConfig, CustomMetricConfig, MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
 from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 from flywheel.config.run import ConnectionsConfig, FlywheelConfig
 
 __all__ = [
+    "AnalysisConfig",
+    "ArgumentConfig",
     "CandidateConfig",
     "ConnectionsConfig",
+    "CustomMetricConfig",
     "CustomizerConfig",
     "DataSplitConfig",
     "DedupConfig",
@@ -24,11 +37,19 @@ __all__ = [
     "EmbedderConfig",
     "EvaluationConfig",
     "FlywheelConfig",
+    "HistoryConfig",
     "IclConfig",
+    "JudgeConfig",
+    "JudgeMetricConfig",
     "LeakageConfig",
     "LogsConfig",
     "LoraConfig",
+    "MetricsConfig",
+    "PriceConfig",
+    "ProductionEndpointConfig",
     "Settings",
+    "ThresholdsConfig",
     "TrainingConfig",
     "ValidationConfig",
+    "WorkloadThresholds",
 ]

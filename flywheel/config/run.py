@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from flywheel.config.analysis import AnalysisConfig, HistoryConfig
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.judge import JudgeConfig
+from flywheel.config.metrics import MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
 
 
@@ -60,6 +63,18 @@ class FlywheelConfig(Settings):
     training_config: TrainingConfig = Field(default=TrainingConfig(), description="Fine-tuning.")
     lora_config: LoraConfig = Field(default=LoraConfig(), description="Shape of the adapters.")
     evaluation_config: EvaluationConfig = Field(default=EvaluationConfig(), description="Asking and scoring.")
+    metrics_config: MetricsConfig = Field(
+        default=MetricsConfig(), description="Scores computed by programs, and how arguments of tools compare."
+    )
+    judge_config: JudgeConfig = Field(
+        default=JudgeConfig(), description="A model that rates answers; none by default."
+    )
+    analysis_config: AnalysisConfig = Field(
+        default=AnalysisConfig(), description="Verdicts, and what things cost."
+    )
+    history_config: HistoryConfig = Field(
+        default=HistoryConfig(), description="What is kept from run to run."
+    )
     connections: ConnectionsConfig = Field(
         default=ConnectionsConfig(), description="Where logs, datasets, history and models are."
     )
