@@ -21,7 +21,11 @@ _AVERAGED = ("latency_ms", "tokens_in", "tokens_out")
 
 
 def discover(
-    client: Elasticsearch, settings: ElasticsearchSettings, mapping: LogMapping, progress: Progress
+    client: Elasticsearch,
+    settings: ElasticsearchSettings,
+    mapping: LogMapping,
+    progress: Progress,
+    page: int = PAGE,
 ) -> list[WorkloadSummary]:
     """All workloads, largest first, then by name."""
     buckets: list[dict[str, Any]] = []
@@ -32,7 +36,7 @@ def discover(
             size=0,
             track_total_hits=False,
             allow_partial_search_results=False,
-            aggs={"workloads": _aggregation(mapping, after)},
+            aggs={"workloads": _aggregation(mapping, after, page)},
         ).body
         if answer["_shards"]["failed"] or answer["timed_out"]:
             raise TransientRemoteError("Elasticsearch could not look at the whole log; see to its shards.")
@@ -57,9 +61,9 @@ def discover(
     return sorted(summaries, key=lambda s: (-s.records, s.workload_id or "", s.client_id or ""))
 
 
-def _aggregation(mapping: LogMapping, after: dict[str, Any] | None) -> dict[str, Any]:
+def _aggregation(mapping: LogMapping, after: dict[str, Any] | None, page: int) -> dict[str, Any]:
     composite: dict[str, Any] = {
-        "size": PAGE,
+        "size": page,
         "sources": [
             {"workload": {"terms": {"field": "workload_id", "missing_bucket": True}}},
             {"client": {"terms": {"field": "client_id", "missing_bucket": True}}},

@@ -35,7 +35,8 @@ class ElasticsearchStub(ThreadingHTTPServer):
     Args:
         payloads: (request, response) pairs as JSON, used in turn.
 
-    `counts` puts figures in the place of what a count would find; `mappings` is what the index says of itself.
+    It lists `workloads` workloads when asked for all of them. `counts` puts figures in the place of what a count would
+    find; `mappings` is what the index says of itself.
     """
 
     daemon_threads = True
@@ -47,6 +48,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
         self.faults: deque[Fault | None] = deque()
         self.searches = 0
         self.counts: dict[str, int] = {}
+        self.workloads = 1
         self._payloads = payloads
         self._lock = threading.Lock()
         self._view = 0
@@ -121,12 +123,31 @@ class _Handler(BaseHTTPRequestHandler):
         view = body.get("pit", {}).get("id", "")
         if view and not self.server.is_open(view):
             self.no_view()
+        elif "workloads" in body.get("aggs", {}):
+            self._list(body["aggs"]["workloads"]["composite"])
         elif body["size"] == 0:
             self._count(body)
         else:
             fault = self.server.next_fault()
             if fault is None or not fault(self):
                 self.page(self.numbers(body), view, slim="_source" in body)
+
+    def _list(self, composite: dict[str, Any]) -> None:
+        begin = int(composite["after"]["workload"][1:]) + 1 if "after" in composite else 0
+        numbers = range(begin, min(begin + composite["size"], self.server.workloads))
+        buckets: list[dict[str, Any]] = [
+            {
+                "key": {"workload": f"w{number:06}", "client": "acme"},
+                "doc_count": number + 1,
+                "first": {"value": BEGIN * 1000},
+                "last": {"value": BEGIN * 1000},
+                "newest": {"hits": {"hits": []}},
+            }
+            for number in numbers
+        ]
+        found = {"buckets": buckets, **({"after_key": buckets[-1]["key"]} if buckets else {})}
+        answer = {"timed_out": False, "_shards": {"failed": 0}, "aggregations": {"workloads": found}}
+        self.answer(json.dumps(answer).encode())
 
     def _count(self, body: dict[str, Any]) -> None:
         known = {"nameless": 0, "in_1970": 0, **self.server.counts}
