@@ -18,12 +18,16 @@ from flywheel.config import (
     CustomMetricConfig,
     FlywheelConfig,
     JudgeMetricConfig,
+    PriceConfig,
+    WorkloadThresholds,
 )
 
 LISTS: dict[str, type[BaseModel]] = {
     "metrics_config.arguments": ArgumentConfig,
     "metrics_config.custom": CustomMetricConfig,
     "judge_config.custom_metrics": JudgeMetricConfig,
+    "analysis_config.prices": PriceConfig,
+    "analysis_config.workloads": WorkloadThresholds,
 }
 """Settings whose entries are trees of their own, none of them by default."""
 
@@ -52,7 +56,13 @@ def settings_markdown() -> str:
     ]
     lines += [f"| `{path}` | {default} | {text} |" for path, default, text in settings(CandidateConfig)]
     for path, model in LISTS.items():
-        lines += ["", f"## Each entry of `{path}`", "", "| setting | default | what it does |", "|---|---|---|"]
+        lines += [
+            "",
+            f"## Each entry of `{path}`",
+            "",
+            "| setting | default | what it does |",
+            "|---|---|---|",
+        ]
         lines += [f"| `{name}` | {default} | {text} |" for name, default, text in settings(model)]
     return "\n".join(lines) + "\n"
 

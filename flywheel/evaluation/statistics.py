@@ -62,7 +62,7 @@ def mean_score(
     simple = len(set(groups)) == len(groups) and len(set(w)) == 1
     if binary and simple:
         return Score(mean, len(x), unscored, wilson(mean, len(x), level))
-    trials = _effective_trials(x, w, groups, mean, binary)
+    trials = effective_trials(x, w, groups, mean, binary)
     # Fewer degrees of freedom make the variance itself unsure: Student's t in place of the normal.
     ratio = normal_quantile(level) / t_quantile(level, len(set(groups)) - 1)
     return Score(mean, len(x), unscored, wilson(mean, trials * ratio**2, level))
@@ -116,7 +116,7 @@ def paired_difference(
     groups: list[Hashable] = [("item", group) for _, group in pairs]
     groups += [("pseudo", k) for k in range(3)]
     centre = math.fsum(a * b for a, b in zip(x, w, strict=True)) / math.fsum(w)
-    error = math.sqrt(_variance_of_mean(x, w, groups, centre))
+    error = math.sqrt(variance_of_mean(x, w, groups, centre))
     half = t_quantile(level, len({group for _, group in pairs}) - 1) * error
     return Difference(
         value,
@@ -140,7 +140,9 @@ def t_quantile(level: float, degrees: int) -> float:
     return float(stdtrit(degrees, (1 + level) / 2))
 
 
-def _variance_of_mean(x: list[float], w: list[float], groups: Sequence[Hashable], mean: float) -> float:
+def variance_of_mean(
+    x: Sequence[float], w: Sequence[float], groups: Sequence[Hashable], mean: float
+) -> float:
     """Cluster-robust variance of a weighted mean, by linearisation: G/(G-1) Σ_g (Σ_i w_i (x_i - mean))² / (Σ w)²."""
     residuals: dict[Hashable, float] = {}
     for value, weight, group in zip(x, w, groups, strict=True):
@@ -149,25 +151,26 @@ def _variance_of_mean(x: list[float], w: list[float], groups: Sequence[Hashable]
     return count / (count - 1) * math.fsum(r * r for r in residuals.values()) / math.fsum(w) ** 2
 
 
-def _effective_trials(
-    x: list[float], w: list[float], groups: Sequence[Hashable], mean: float, binary: bool
+def effective_trials(
+    x: Sequence[float], w: Sequence[float], groups: Sequence[Hashable], mean: float, binary: bool
 ) -> float:
     """Independent 0/1 trials whose mean would vary as much as this one does."""
     weights_of_groups: dict[Hashable, float] = {}
     for weight, group in zip(w, groups, strict=True):
         weights_of_groups[group] = weights_of_groups.get(group, 0.0) + weight
     # Where nothing varies there is no variance to go by: a cluster is then one trial.
-    fewest = _kish(weights_of_groups.values())
+    fewest = kish(weights_of_groups.values())
     if len(weights_of_groups) < 2:
         return fewest
-    variance = _variance_of_mean(x, w, groups, mean)
+    variance = variance_of_mean(x, w, groups, mean)
     if variance <= 1e-18:
         return fewest
     trials = mean * (1 - mean) / variance
     return min(trials, float(len(x))) if binary else trials
 
 
-def _kish(weights: Iterable[float]) -> float:
+def kish(weights: Iterable[float]) -> float:
+    """Equal weights that these are worth: (Σ w)² / Σ w²."""
     listed = list(weights)
     return math.fsum(listed) ** 2 / math.fsum(weight * weight for weight in listed)
 
