@@ -294,6 +294,7 @@ class Target(Strict):
     base_model: str
     num_parameters: int
     precision: str
+    model_path: str
     enabled: bool
     status: Literal["created", "pending", "downloading", "failed", "ready"]
     created_at: NaiveTime
@@ -324,7 +325,6 @@ class ConfigCreate(Strict):
 
 
 class Config(Strict):
-    id: str
     name: str
     namespace: str
     target: Target
@@ -399,10 +399,17 @@ class CustomizationStatus(Strict):
     status_logs: list[StatusLog] | UnsetType = UNSET
 
 
+class ConfigSnapshot(Strict):
+    base_model: str
+    max_seq_length: int
+    precision: str
+    training_option: TrainingOption
+
+
 class CustomizationJob(Strict):  # the job's name does not come back
     id: Annotated[str, Meta(pattern="^cust-")]
     config: str
-    config_snapshot: dict[str, Any]
+    config_snapshot: ConfigSnapshot
     dataset: str
     hyperparameters: dict[str, Any]
     output_model: Annotated[str, Meta(pattern="@")]

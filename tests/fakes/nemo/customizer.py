@@ -43,6 +43,7 @@ class Customizer:
             "base_model": base_model,
             "num_parameters": 1_000_000_000,
             "precision": "bf16-mixed",
+            "model_path": f"{name}_{version}",
             "enabled": True,
             "status": status,
             "created_at": now,
@@ -89,7 +90,6 @@ class Customizer:
             return detail(409, "customization config already exists")
         now = self.clock.naive()
         self.configs[reference] = {
-            "id": self.clock.new_id("customization_config"),
             **body,
             "target": self.targets[body["target"]],  # the whole target comes back
             "created_at": now,
@@ -117,7 +117,12 @@ class Customizer:
         self.jobs[identifier] = {
             "id": identifier,
             "config": body["config"],
-            "config_snapshot": {"base_model": base, "max_seq_length": config["max_seq_length"]},
+            "config_snapshot": {
+                "base_model": base,
+                "max_seq_length": config["max_seq_length"],
+                "precision": config["training_precision"],
+                "training_option": config["training_options"][0],
+            },
             "dataset": body["dataset"],
             "hyperparameters": body["hyperparameters"],
             "output_model": model,
@@ -126,7 +131,7 @@ class Customizer:
             "description": body.get("description"),
             "custom_fields": body.get("custom_fields", {}),
             "status": "created",
-            "status_details": {},
+            "status_details": {"created_at": now, "updated_at": now},  # its own status may be missing here
             "warnings": None,
             "created_at": now,
             "updated_at": now,
