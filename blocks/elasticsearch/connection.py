@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blocks.elasticsearch.settings import ElasticsearchSettings, check_credentials, normalised_host
@@ -39,6 +40,11 @@ def connect(
     elif settings.username:
         options["basic_auth"] = (settings.username, settings.password)
     if settings.ca_certs:
+        if not Path(settings.ca_certs).is_file():
+            raise ConfigError(
+                f"There is no file {settings.ca_certs} with a certificate authority; correct ca_certs "
+                "(ELASTICSEARCH_CA_CERTS)."
+            )
         options["ca_certs"] = settings.ca_certs
     if settings.ca_fingerprint:
         options["ssl_assert_fingerprint"] = settings.ca_fingerprint

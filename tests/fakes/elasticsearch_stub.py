@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -306,9 +307,13 @@ def payloads_in(line: bytes) -> tuple[bytes, bytes]:
 
 
 @contextmanager
-def elasticsearch_stub(records: int, size: int = 600) -> Iterator[ElasticsearchStub]:
+def elasticsearch_stub(
+    records: int, size: int = 600, tls: ssl.SSLContext | None = None
+) -> Iterator[ElasticsearchStub]:
     """A stub in a thread of this process."""
     stub = ElasticsearchStub(records, payloads_of(50, size))
+    if tls is not None:
+        stub.socket = tls.wrap_socket(stub.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
