@@ -45,6 +45,10 @@ def with_patience(work: Callable[[], T], place: str, patience: float) -> T:
         try:
             with pymongo.timeout(max(0.05, min(left, patience / _ATTEMPTS_AT_LEAST))):
                 return work()
+        except DocumentTooLarge as error:  # no PyMongoError
+            raise DataError(
+                f"MongoDB at {place} takes no document of this size: {error}. Nothing was written."
+            ) from error
         except PyMongoError as error:
             waited = time.monotonic() - started
             if not _passes(error) or waited + pause >= patience:
@@ -57,8 +61,6 @@ def explained(error: PyMongoError, place: str, waited: float, attempts: int) -> 
     """What an error of the driver means to the user, and what to do."""
     if isinstance(error, BulkWriteError) and _codes(error) == {_DUPLICATE_KEY}:
         return DataError("Two candidates of a run, or two of a candidate's evaluations, have the same name.")
-    if isinstance(error, DocumentTooLarge):
-        return DataError(f"MongoDB at {place} takes no document of this size: {error}. Nothing was written.")
     if isinstance(error, ConfigurationError):
         return ConfigError(f"The options of MongoDB at {place} do not fit it: {error}.")
     if _passes(error):
