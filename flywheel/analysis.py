@@ -50,6 +50,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
     surfaced: not worse than the ceiling by more than `margin`, as sure as the interval's level says, and above the
     workload's thresholds. cannot_tell: the interval spans the margin; about `items_needed` items would decide.
+
+    `score` is the mean that was judged, items weighted as the settings say, so it may differ from the evaluation's own
+    where items stand for unequally many calls. `p_not_worse` is the one-sided p-value against "worse by the margin or
+    more", with unscored items counted as wrong; `p_adjusted` is the same after Holm, over the verdicts of the run.
     """
 
     candidate: str
@@ -60,6 +64,11 @@ class Verdict(msgspec.Struct, frozen=True):
     difference: Difference
     reason: str
     items_needed: int | None = None
+    score: float | None = None
+    score_interval: Bounds | None = None
+    unscored: int = 0
+    p_not_worse: float | None = None
+    p_adjusted: float | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -106,6 +115,26 @@ class Regression(msgspec.Struct, frozen=True):
     now: float
     outcome: Literal["regressed", "improved", "no_difference_seen"]
     difference: Difference
+
+
+class Holdout(msgspec.Struct, frozen=True):
+    """The evaluation set that is kept from run to run: `items` of it were asked, beside `fresh_items` of new traffic.
+
+    `uses` counts the runs that were measured on it, this one included; from `budget` on it is worn out, and the next
+    run draws a new one (`renewed` says that this run did). `not_in_log` of its items were asked although the log that
+    this run read does not hold them any more. `held_back` records were left out of this run: they were evaluated
+    before, or are near to what is evaluated.
+    """
+
+    name: str
+    items: int
+    fresh_items: int = 0
+    uses: int = 1
+    budget: int | None = None
+    renewed: bool = False
+    not_in_log: int = 0
+    held_back: int = 0
+    since: str | None = None  # when it was first used, ISO 8601 in UTC
 
 
 class JudgeHealth(msgspec.Struct, frozen=True):
@@ -155,6 +184,7 @@ class Analysis(msgspec.Struct, frozen=True):
     regressions: list[Regression] = []
     judge_health: list[JudgeHealth] = []
     kpis: Kpis = Kpis()
+    holdout: Holdout | None = None
     notes: list[str] = []
 
 
