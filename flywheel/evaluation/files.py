@@ -43,7 +43,7 @@ def read_items(path: Path) -> ItemFile:
         DataError: A line is no row, an id stands twice, or there is no row at all.
     """
     decoder = msgspec.json.Decoder(_Item)
-    ids: set[str] = set()
+    ids: dict[str, None] = {}
     starts = array("q")
     for where, start, line in _lines(path):
         row = _decoded(decoder, line, where, '{"id", "request", "response", "cluster", "weight"}')
@@ -51,7 +51,7 @@ def read_items(path: Path) -> ItemFile:
             raise DataError(
                 f"{where}: the id {row.id!r} stands in an earlier line too; each item needs its own."
             )
-        ids.add(row.id)
+        ids[row.id] = None
         starts.append(start)
     if not ids:
         raise DataError(f"{path} holds no evaluation items; `flywheel curate` writes base/eval_data.jsonl.")
@@ -61,7 +61,7 @@ def read_items(path: Path) -> ItemFile:
         cluster = f"item {row.id}" if row.cluster is None else row.cluster
         return EvalItem(row.id, row.request, row.response, cluster, row.weight)
 
-    return ItemFile(path, starts, item)
+    return ItemFile(path, list(ids), starts, item)
 
 
 def read_predictions(path: Path, ids: Collection[str]) -> dict[str, Prediction]:

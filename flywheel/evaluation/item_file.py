@@ -14,11 +14,15 @@ class ItemFile(Sequence[EvalItem]):
     """The rows of a checked `eval_data.jsonl`; nothing may write to the file meanwhile.
 
     Args:
+        ids: Of the items, in the order of the file.
         starts: Where each row's line begins, in bytes.
         decode: Makes an item of a line.
     """
 
-    def __init__(self, path: Path, starts: array[int], decode: Callable[[bytes], EvalItem]) -> None:
+    def __init__(
+        self, path: Path, ids: list[str], starts: array[int], decode: Callable[[bytes], EvalItem]
+    ) -> None:
+        self.ids = ids
         self._path = path
         self._starts = starts
         self._decode = decode
@@ -44,3 +48,8 @@ class ItemFile(Sequence[EvalItem]):
             for start in self._starts:
                 file.seek(start)
                 yield self._decode(file.readline())
+
+
+def ids_of(items: Sequence[EvalItem]) -> list[str]:
+    """The ids of the items, in their order."""
+    return items.ids if isinstance(items, ItemFile) else [item.id for item in items]

@@ -8,13 +8,14 @@ number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
 from flywheel.errors import DataError, EndpointRefused, RemoteError, TransientRemoteError
+from flywheel.evaluation.item_file import ids_of
 from flywheel.evaluation.prediction_file import PredictionFile
 from flywheel.evaluation.predictions import Appender, places_answered_before, write_lines
 from flywheel.evaluation.scoring import reference_calls, scored, uses_tools
@@ -75,7 +76,7 @@ async def run_evaluation(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; at least one request must be allowed")
-    ids = [item.id for item in items]
+    ids = ids_of(items)
     known = set(ids)
     if len(ids) != len(known):
         raise DataError(f"{len(ids) - len(known)} evaluation items have an id that another has too.")
@@ -136,12 +137,20 @@ class _Work:
         if not ids:
             return PredictionFile(path, ids, write_lines(path, ()))
         with path.open("rb") as file:
-            return PredictionFile(path, ids, write_lines(path, self._lines(file)))
+            lines = self._lines(file) if self._unscored else map(self._line(file), ids)
+            return PredictionFile(path, ids, write_lines(path, lines))
+
+    def _line(self, file: BinaryIO) -> Callable[[str], bytes]:
+        def line(item_id: str) -> bytes:
+            file.seek(self._places[item_id])
+            return file.readline()
+
+        return line
 
     def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        line_of = self._line(file)
         for item in self._items:
-            file.seek(self._places[item.id])
-            line = file.readline()
+            line = line_of(item.id)
             if item.id in self._unscored:
                 prediction = scored(item, _DECODER.decode(line), self._tools)
                 self.errors += prediction.error is not None
