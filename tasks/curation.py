@@ -75,7 +75,7 @@ class CuratedData(BaseModel):
 async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
     """Copy the workload's records out of the log store. A run that is resumed reads the same copy again."""
     logs = await open_log_store(config)
-    query = query_of(config, await _watermark(run_id, config))
+    query = query_of(config, await watermark(run_id, config))
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return extract(logs.read(query, progress), out, progress)
@@ -83,7 +83,7 @@ async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
     return await _find_or_make(config, "extracted", {"run": run_id}, make)
 
 
-async def _watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
+async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
     """From when on a run reads that takes up where the last finished one began.
 
     It is that run's begin by our clock, not the newest time in its records: one record from a clock that is ahead
