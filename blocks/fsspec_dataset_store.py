@@ -163,9 +163,9 @@ class FsspecDatasetStore:
         with explaining(self._url):
             files = self._files()
             mark = self._path(_UPLOADS, kind, name, ours.upload)
-            make_folder(files, self._path(_UPLOADS, kind, name))
-            files.pipe_file(mark, datetime.now(UTC).isoformat().encode())
             try:
+                make_folder(files, self._path(_UPLOADS, kind, name))
+                files.pipe_file(mark, datetime.now(UTC).isoformat().encode())
                 for entry in ours.manifest.files:
                     target = self._path(kind, name, ours.upload, entry.path)
                     make_folder(files, target.rpartition("/")[0])

@@ -55,6 +55,10 @@ def _explained(error: Exception, url: str) -> FlywheelError:
             f"No package is installed for the dataset store {url} ({error}). "
             "Install flywheel's extra for it, for example `pip install 'flywheel[s3]'` or `[gcs]`."
         )
+    if "protocol not known" in words:
+        return ConfigError(
+            f"The dataset store {url} begins with a kind of address that is not known ({error})."
+        )
     if any(word in words for word in _BUCKET):
         return RemoteRejected(
             f"The dataset store {url} names a bucket that is not there ({said}). Create it first."

@@ -86,7 +86,10 @@ def test_a_second_bound_only_keeps_more_and_the_order_of_input_does_not_matter(
 
 def test_a_run_that_stays_only_for_another_does_not_hold_more() -> None:
     runs = [scored(f"run-{day}", day, 0.5) for day in range(1, 6)]
-    assert expendable(runs, keep_newest=1) == ["run-2", "run-3"]  # 4 for 5; 1 was the first with the best score
+    assert expendable(runs, keep_newest=1) == [
+        "run-2",
+        "run-3",
+    ]  # 4 for 5; 1 was the first with the best score
 
 
 @pytest.mark.parametrize("bounds", [{}, {"keep_newest": -1}])
