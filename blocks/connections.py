@@ -120,22 +120,29 @@ async def chat_key(connections: ConnectionsConfig) -> str | None:
 
 
 async def _from_block(name: str, setting: str, *, embedded: str) -> Any:
-    from prefect.blocks.core import Block
-
     if "/" not in name:
         raise ConfigError(
             f"connections.{setting} is {name!r}; use {_NAMES.get(setting, repr(embedded))} or "
             "'<block type>/<block name>' of a saved block."
         )
+    return await saved_connection(name, f"connections.{setting}")
+
+
+async def saved_connection(name: str, setting: str) -> Any:
+    """What the saved block '<block type>/<block name>' connects to. Raises: ConfigError that names the setting."""
+    from prefect.blocks.core import Block
+
     import blocks.prefect_blocks  # noqa: F401  # Prefect finds only classes of blocks that were imported
 
+    if "/" not in name:
+        raise ConfigError(f"{setting} is {name!r}; use '<block type>/<block name>' of a saved block.")
     try:
         block: Any = await Block.aload(name)
     except ValueError as error:
         raise ConfigError(
-            f"connections.{setting} names the block {name!r}, which the Prefect server does not have. "
+            f"{setting} names the block {name!r}, which the Prefect server does not have. "
             "List what is there with `prefect block ls`."
         ) from error
     if not hasattr(block, "connect"):
-        raise ConfigError(f"The block {name!r} cannot be used as connections.{setting}: it has no connect().")
+        raise ConfigError(f"The block {name!r} cannot be used as {setting}: it has no connect().")
     return block.connect()

@@ -15,6 +15,7 @@ from blocks.directory_dataset_store import DirectoryDatasetStore
 from blocks.elasticsearch.block import ElasticsearchLogs as ElasticsearchLogs
 from blocks.file_log_store import FileLogStore
 from blocks.fsspec_block import FsspecDatasets as FsspecDatasets
+from blocks.judge_connection import JudgeModel as JudgeModel
 from blocks.local_platform.platform import LocalPlatform
 from blocks.mongo.block import MongoRuns as MongoRuns
 from blocks.nemo.block import NemoMicroservices as NemoMicroservices

@@ -76,7 +76,7 @@ class JudgeConfig(Settings):
     )
     output: Literal["auto", "structured", "text"] = Field(
         default="auto",
-        description="How verdicts are asked for: by a JSON schema, as text, or by schema until the endpoint refuses it.",
+        description="How verdicts are asked for: by a JSON schema, as text, or by schema until it is refused.",
     )
     temperature: float | None = Field(
         default=0.0, ge=0, description="Sampling temperature of the judge; none sends none."
@@ -85,7 +85,7 @@ class JudgeConfig(Settings):
     most_characters: int = Field(
         default=24_000,
         ge=200,
-        description="Characters of one text that the judge sees; of a longer one the middle is left out, and it says so.",
+        description="Characters of one text that the judge sees; a longer one loses its middle, visibly.",
     )
     position_probe: Fraction = Field(
         default=0.1,
@@ -93,7 +93,7 @@ class JudgeConfig(Settings):
     )
     human_labels: str = Field(
         default="",
-        description="File of ratings by people (JSONL), for agreement and corrected scores; a run leaves a sheet to fill in.",
+        description="File of ratings by people (JSONL), for agreement and corrected scores; see label_sheet.jsonl.",
     )
     concurrency: int = Field(default=8, ge=1, le=1024, description="Requests under way at once.")
     requests_per_minute: int | None = Field(

@@ -16,7 +16,8 @@ class ArgumentConfig(Settings):
 
     tool: str = Field(default="*", min_length=1, description="Name of the tool; '*' is every tool.")
     argument: str = Field(
-        min_length=1, description="Name of the argument; 'a.b' lies within 'a', 'a[].b' in each element of 'a'."
+        min_length=1,
+        description="Name of the argument; 'a.b' lies within 'a', 'a[].b' in each element of 'a'.",
     )
     compare: Compare = Field(
         description="exact: to the letter; text: without case, punctuation and extra blanks; number: by value, also "
@@ -68,16 +69,18 @@ class MetricsConfig(Settings):
     primary: str = Field(
         default="",
         max_length=60,
-        description="The score that stands for an evaluation in tables and verdicts. Empty: exact calls where there are "
-        "tools, else ROUGE-L.",
+        description="The score that stands for an evaluation in tables and verdicts. Empty: exact calls where there "
+        "are tools, else ROUGE-L.",
     )
     arguments: list[ArgumentConfig] = Field(
         default=[],
         max_length=1000,
-        description="How arguments of tools are compared where their schema does not say it; the first that fits counts.",
+        description="How arguments of tools compare where the schema does not say it; the first that fits counts.",
     )
     custom: list[CustomMetricConfig] = Field(
-        default=[], max_length=50, description="Metrics of your own: functions, and commands such as code tests."
+        default=[],
+        max_length=50,
+        description="Metrics of your own: functions, and commands such as code tests.",
     )
     command_concurrency: int = Field(
         default=2, ge=1, le=256, description="Commands of custom metrics under way at once."

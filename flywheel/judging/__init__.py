@@ -1,0 +1,1 @@
+"""A model as judge: what it is shown, how its verdicts are read, and how far they can be trusted."""
