@@ -81,7 +81,9 @@ async def evaluate(
             return replay_by_platform(item, endpoint, config, platform)
         return replay(item.request, endpoint.model, settings)
 
-    async with reporting(f"{eval_type}-{candidate.name}", known_as={name: candidate.name}) as progress:
+    async with reporting(
+        f"{eval_type}-{candidate.name}", known_as={name: f"{candidate.name} {eval_type}"}
+    ) as progress:
         predictions: Sequence[Prediction]
         if platform is not None:
             predictions = await asked_by_platform(run_id, name, endpoint, asked, config, partial, progress)

@@ -75,6 +75,14 @@ class EntityStore:
         status = artifact.get("status") if isinstance(artifact, dict) else None
         return status if isinstance(status, str) else None
 
+    async def context_size(self, model: str) -> int | None:
+        """Context length of a model in tokens, None where the platform does not tell."""
+        if "/" not in model:
+            return None
+        spec = (await self._service.call("GET", f"/v1/models/{model}", also=(404,))).document.get("spec")
+        size = spec.get("context_size") if isinstance(spec, dict) else None
+        return size if isinstance(size, int) and size > 0 else None
+
     async def delete_model(self, model: str) -> None:
         """Remove the entity, not its files; one that is not there is no error."""
         await self._service.call("DELETE", f"/v1/models/{model}", also=(404,), any_body=True)

@@ -81,7 +81,7 @@ class Evaluator:
             if now is not None:
                 status = str(now.document.get("status") or "unknown")
                 seen = _signature(now.document)
-                progress(f"evaluate {name}", *_done(now.document, items), status)
+                progress(name, *_done(now.document, items), status)
                 if status in ("failed", "cancelled"):
                     words = _reason(now.document)
                     if status == "failed":

@@ -31,7 +31,7 @@ LONGEST_NAME = 60
 """Deployments become Kubernetes objects, whose names end at 63 characters."""
 
 CONTEXT_LENGTH = 8_192
-"""Tokens, where a candidate states no context length of its own: the smallest of the models served there."""
+"""Tokens, where neither the candidate nor the platform states a context length: few models there have less."""
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,10 @@ class NemoPlatform:
         return self._connection.key
 
     async def context_length(self, candidate: CandidateConfig) -> int:
-        """The candidate's own setting, else a careful default: the platform does not tell."""
-        return candidate.context_length or CONTEXT_LENGTH
+        """The candidate's own setting, the model's where the Entity Store knows it; never more than both allow."""
+        async with opened(self._connection) as parts:
+            known = await parts.entities.context_size(candidate.model)
+        return min(candidate.context_length or known or CONTEXT_LENGTH, known or 2**31)
 
     async def token_counter(self, candidate: CandidateConfig) -> TokenCounter:
         """An estimate; the platform shows no tokenizer."""
@@ -63,11 +65,12 @@ class NemoPlatform:
         """Deploy the model and return when a completion of it came back."""
         async with opened(self._connection) as parts:
             await parts.entities.ensure_namespace()
-            await parts.deployments.get_or_create(_safe(name), candidate, progress)
+            await parts.deployments.get_or_create(_safe(name), candidate, _told_as(name, progress))
         return self._endpoint(candidate.model)
 
     async def fine_tune(self, request: FineTuneRequest, progress: Progress) -> Customization:
         """Upload, submit, watch. Cancelling the call cancels the job and sees it cancelled."""
+        progress = _told_as(request.name, progress)
         request = msgspec.structs.replace(request, name=_safe(request.name))
         try:
             async with opened(self._connection) as parts:
@@ -95,7 +98,8 @@ class NemoPlatform:
         try:
             async with opened(self._connection) as parts:
                 with tempfile.TemporaryDirectory() as folder:
-                    return await self._evaluated(parts, name, request, Path(folder), progress)
+                    told = _told_as(request.name, progress)
+                    return await self._evaluated(parts, name, request, Path(folder), told)
         except asyncio.CancelledError:
             await _attempted(self.cancel_evaluation(name))
             raise
@@ -175,6 +179,16 @@ async def _failure(work: Awaitable[None]) -> str:
     except RemoteError as error:
         return str(error)
     return ""
+
+
+def _told_as(name: str, progress: Progress) -> Progress:
+    """`progress` with the name that the caller gave in place of the one made for the platform."""
+    safe = _safe(name)
+
+    def told(stage: str, done: int, total: int | None, detail: str = "") -> None:
+        progress(stage.replace(safe, name), done, total, detail)
+
+    return told
 
 
 def _safe(name: str) -> str:

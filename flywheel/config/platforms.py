@@ -41,6 +41,7 @@ class CustomizerConfig(Settings):
     target: str = Field(
         default="",
         max_length=400,
+        pattern=r"^([^/@?#%\s]+/[^/?#%\s]+)?$",
         description="Base checkpoint as '<namespace>/<name>@<version>'. Empty: the newest that is ready for the model.",
     )
     gpus: int = Field(default=1, ge=1, le=64, description="GPUs on each node of a training.")

@@ -434,6 +434,13 @@ class Artifact(Strict):
     status: Literal["created", "upload_failed", "upload_completed"]
 
 
+class ModelSpec(Strict):
+    num_parameters: int
+    context_size: int
+    num_virtual_tokens: int
+    is_chat: bool
+
+
 class ModelEntity(Strict):
     name: str
     namespace: str
@@ -443,6 +450,7 @@ class ModelEntity(Strict):
     custom_fields: dict[str, Any]
     artifact: Artifact
     peft: dict[str, Any]
+    spec: ModelSpec | None
     created_at: NaiveTime
     updated_at: NaiveTime
 

@@ -112,7 +112,8 @@ class NemoServer:
             body = await request.read()
             fault = next((f for f in self.faults if f.takes(request.method, request.path)), None)
             if fault is not None and fault.kind == "hang":
-                await asyncio.sleep(3600)
+                await self._stop.wait()
+                return web.Response(status=503)
             if fault is not None and fault.kind == "instead":
                 response: web.StreamResponse = _said(fault)
             else:

@@ -48,9 +48,21 @@ class Entities:
             "custom_fields": {},
             "artifact": {"files_url": f"hf://models/{reference}", "status": "created"},
             "peft": {"finetuning_type": "lora"},
+            "spec": None,
             "created_at": now,
             "updated_at": now,
         }
+
+    def add_base_model(self, reference: str, context_size: int) -> None:
+        """A base model as an administrator registers it."""
+        self.create_model(reference, reference, None)
+        spec = {
+            "num_parameters": 10**9,
+            "context_size": context_size,
+            "num_virtual_tokens": 0,
+            "is_chat": True,
+        }
+        self.models[reference]["spec"] = spec
 
     async def _create_namespace(self, request: web.Request) -> web.Response:
         body = await body_of(request)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from blocks.nemo.connection import NemoConnection, Waits
@@ -17,9 +18,7 @@ from tests.contracts.nemo_shapes import require_contract
 from tests.fakes.nemo_server import NemoServer
 
 MODEL = "meta/llama-3.2-1b-instruct"
-WAITS = Waits(
-    request=5, poll=0.005, first_retry=0.005, queue=0.25, start=0.25, stall=0.25, sync=0.25, release=0.25
-)
+WAITS = Waits(request=5, poll=0.005, first_retry=0.005, queue=30, start=30, stall=30, sync=30, release=30)
 TOOL = {
     "type": "function",
     "function": {
@@ -70,6 +69,11 @@ def connection_to(server: NemoServer, **more: Any) -> NemoConnection:
     return NemoConnection(
         **{"nemo": urls["nemo"], "nim": urls["nim"], "datastore": urls["datastore"], "waits": WAITS, **more}
     )
+
+
+def impatient(server: NemoServer, **waits: float) -> NemoPlatform:
+    """A platform with one bound so short that a test can see it passed."""
+    return NemoPlatform(connection_to(server, waits=msgspec.structs.replace(WAITS, **waits)))
 
 
 def row(number: int) -> dict[str, Any]:

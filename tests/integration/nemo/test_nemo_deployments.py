@@ -20,7 +20,7 @@ from flywheel.errors import (
 from flywheel.progress import silent
 from tests.fakes.nemo.exchanges import Fault, html_burst
 from tests.fakes.nemo_server import NemoServer
-from tests.integration.nemo.conftest import MODEL, Heard, connection_to
+from tests.integration.nemo.conftest import MODEL, Heard, connection_to, impatient
 
 POST = "POST /v1/deployment/model-deployments"
 
@@ -128,20 +128,16 @@ async def test_what_failed_earlier_is_taken_away_and_made_again(
     assert len(nemo.happened("shut down")) == 1
 
 
-async def test_waiting_for_gpus_ends_at_its_own_bound(
-    nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
-) -> None:
+async def test_waiting_for_gpus_ends_at_its_own_bound(nemo: NemoServer, candidate: CandidateConfig) -> None:
     nemo.misbehave.starved_deployments = {"small"}
     with pytest.raises(NotEnoughResources, match=r"Insufficient nvidia\.com/gpu"):
-        await platform.deploy("fw-run-small", candidate, silent)
+        await impatient(nemo, queue=0.2).deploy("fw-run-small", candidate, silent)
 
 
-async def test_a_start_without_news_ends_at_its_bound(
-    nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
-) -> None:
+async def test_a_start_without_news_ends_at_its_bound(nemo: NemoServer, candidate: CandidateConfig) -> None:
     nemo.misbehave.stuck_deployments = {"small"}
     with pytest.raises(RemoteJobTimedOut, match="Pulling image"):
-        await platform.deploy("fw-run-small", candidate, silent)
+        await impatient(nemo, start=0.2).deploy("fw-run-small", candidate, silent)
 
 
 async def test_a_slow_start_that_moves_is_waited_for(
@@ -152,11 +148,11 @@ async def test_a_slow_start_that_moves_is_waited_for(
 
 
 async def test_a_model_that_is_listed_but_does_not_answer_is_not_ready(
-    nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
+    nemo: NemoServer, candidate: CandidateConfig
 ) -> None:
     nemo.misbehave.broken_when_used = {MODEL}
     with pytest.raises(RemoteJobTimedOut, match="does not fit this engine"):
-        await platform.deploy("fw-run-small", candidate, silent)
+        await impatient(nemo, sync=0.2).deploy("fw-run-small", candidate, silent)
 
 
 async def test_bad_polls_are_no_news_and_no_failure(
@@ -199,16 +195,29 @@ async def test_a_deployment_that_does_not_go_is_told(
     await platform.deploy("fw-run-small", candidate, silent)
     nemo.misbehave.delete_seconds = 1e9
     with pytest.raises(TransientRemoteError, match="still there"):
-        await platform.shut_down("fw-run-small")
+        await impatient(nemo, release=0.2).shut_down("fw-run-small")
 
 
-async def test_names_fit_what_kubernetes_takes(
+async def test_names_fit_what_kubernetes_takes_and_are_told_as_they_were_given(
     nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
 ) -> None:
-    await platform.deploy("fw-" + "Very_Long/Name " * 9, candidate, silent)
-    await platform.shut_down("fw-" + "Very_Long/Name " * 9)
+    name = "fw-" + "Very_Long/Name " * 9
+    heard = Heard()
+    await platform.deploy(name, candidate, heard)
+    await platform.shut_down(name)
 
     assert nemo.deployments.look() == {}
+    assert {stage for stage, *_ in heard.reports} == {f"deploy {name}"}
+
+
+async def test_the_context_length_is_the_models_own_where_the_platform_knows_it(
+    nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
+) -> None:
+    assert await platform.context_length(candidate) == 8192
+    nemo.entities.add_base_model(MODEL, context_size=16_384)
+    assert await platform.context_length(candidate) == 16_384
+    for own, expected in ((4096, 4096), (100_000, 16_384)):
+        assert await platform.context_length(candidate.model_copy(update={"context_length": own})) == expected
 
 
 async def test_cancelling_while_the_request_is_under_way_leaves_nothing_unseen(

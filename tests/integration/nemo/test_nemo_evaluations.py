@@ -17,7 +17,7 @@ from flywheel.progress import silent
 from flywheel.results import EvalItem
 from tests.fakes.nemo.exchanges import Fault, html_burst
 from tests.fakes.nemo_server import NemoServer
-from tests.integration.nemo.conftest import MODEL, TOOL, Heard
+from tests.integration.nemo.conftest import MODEL, TOOL, Heard, impatient
 
 NAME = "run-small-base-eval-abc"
 CREATE = "POST /v1/evaluation/jobs$"
@@ -233,13 +233,11 @@ async def test_a_failed_evaluation_is_told_in_the_platforms_words(
 
 
 @pytest.mark.parametrize("can_cancel", [True, False])
-async def test_a_stalled_evaluation_is_given_up(
-    nemo: NemoServer, platform: NemoPlatform, can_cancel: bool
-) -> None:
+async def test_a_stalled_evaluation_is_given_up(nemo: NemoServer, can_cancel: bool) -> None:
     nemo.misbehave.stalled_evaluations = {NAME}
     nemo.misbehave.evaluation_cancel = can_cancel
     with pytest.raises(RemoteJobTimedOut, match="made no progress"):
-        await platform.evaluate(asked([text_item("x")]), silent)
+        await impatient(nemo, stall=0.2).evaluate(asked([text_item("x")]), silent)
     assert nemo.happened("cancelled" if can_cancel else "deleted") == [NAME]
 
 

@@ -30,10 +30,9 @@ from tests.fakes.nemo_server import NemoServer
 from tests.integration.nemo.conftest import (
     MODEL,
     TOOL,
-    WAITS,
     Heard,
-    connection_to,
     fine_tune_request,
+    impatient,
     row,
 )
 
@@ -216,30 +215,29 @@ async def test_the_services_own_race_on_the_model_entity_is_tried_once_more(
 
 
 async def test_a_stalled_job_is_cancelled_and_told_as_a_stall(
-    nemo: NemoServer, platform: NemoPlatform, request_for: FineTuneRequest
+    nemo: NemoServer, request_for: FineTuneRequest
 ) -> None:
     nemo.misbehave.stalled_jobs = {NAME}
     with pytest.raises(RemoteJobTimedOut, match="made no progress for 0 s"):
-        await platform.fine_tune(request_for, silent)
+        await impatient(nemo, stall=0.2, start=0.2).fine_tune(request_for, silent)
     assert nemo.happened("cancelled")
 
 
 async def test_a_wait_for_gpus_is_its_own_error_however_often_the_platform_repeats_it(
-    nemo: NemoServer, platform: NemoPlatform, request_for: FineTuneRequest
+    nemo: NemoServer, request_for: FineTuneRequest
 ) -> None:
     nemo.misbehave.starved_jobs = {NAME}
     heard = Heard()
     with pytest.raises(NotEnoughResources, match="waited 0 s for GPUs"):
-        await platform.fine_tune(request_for, heard)
+        await impatient(nemo, queue=0.3).fine_tune(request_for, heard)
     assert "waiting for GPUs" in heard.details
     assert nemo.happened("cancelled")
 
 
 async def test_time_in_the_queue_is_no_stall(nemo: NemoServer, request_for: FineTuneRequest) -> None:
-    waits = msgspec.structs.replace(WAITS, stall=0.1, start=0.1, queue=30)
     nemo.misbehave.queued_jobs = {NAME}
-    work = asyncio.create_task(NemoPlatform(connection_to(nemo, waits=waits)).fine_tune(request_for, silent))
-    await asyncio.sleep(0.5)
+    work = asyncio.create_task(impatient(nemo, stall=0.4, start=0.4).fine_tune(request_for, silent))
+    await asyncio.sleep(0.6)
     nemo.misbehave.queued_jobs = set()
     assert (await work).status == "completed"
 
@@ -284,8 +282,9 @@ async def test_cancelling_while_the_job_is_being_created_cancels_it_too(
 
 
 async def test_a_cancel_that_the_platform_does_not_confirm_is_told(
-    nemo: NemoServer, platform: NemoPlatform, request_for: FineTuneRequest, caplog: pytest.LogCaptureFixture
+    nemo: NemoServer, request_for: FineTuneRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
+    platform = impatient(nemo, release=0.2)
     nemo.misbehave.stalled_jobs = nemo.misbehave.stubborn_jobs = {NAME}
     work = asyncio.create_task(platform.fine_tune(request_for, silent))
     while "running" not in {job["status"] for job in nemo.customizer.jobs.values()}:
@@ -325,7 +324,7 @@ async def test_a_model_that_never_syncs_ends_the_wait_with_what_is_there(
     await platform.deploy("fw-run-small", candidate, silent)
     done = await platform.fine_tune(request_for, silent)
     with pytest.raises(RemoteJobTimedOut, match=f"not listed; there: {MODEL}"):
-        await platform.serve_customization("fw-run-small", done)
+        await impatient(nemo, sync=0.2).serve_customization("fw-run-small", done)
 
 
 async def test_a_base_checkpoint_on_its_way_is_waited_for(

@@ -27,6 +27,7 @@ async def test_the_command_line_finds_the_platform_in_the_environment(
     assert isinstance(platform, NemoPlatform)
     assert platform.api_key == "secret-of-ours"
     assert await platform.context_length(CandidateConfig(model="m", context_length=4096)) == 4096
+    assert await platform.context_length(CandidateConfig(model="m")) == 8192
 
 
 @pytest.mark.parametrize("missing", sorted(ADDRESSES))

@@ -21,12 +21,8 @@ FIELDS = [
     "steps_completed",
     "steps_per_epoch",
     "elapsed_time",
-    "train_loss",
-    "val_loss",
-    "metrics",
-    "status_logs",
-    "updated_at",
 ]
+FIELDS += ["train_loss", "val_loss", "metrics", "status_logs", "updated_at"]
 
 
 @settings(max_examples=30)
