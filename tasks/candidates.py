@@ -12,6 +12,7 @@ from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.results import Customization
 from tasks.curation import Reference, content_of
 from tasks.ledger import record, strike
+from tasks.parity import report_parity
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 
@@ -70,6 +71,7 @@ async def fine_tune(
         lora=config.lora_for(candidate),
         customizer=candidate.customizer_config,
     )
+    await report_parity(platform, candidate.model, request.train, candidate.name)
     await record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
         customization = await platform.fine_tune(request, progress)

@@ -6,8 +6,13 @@ of it needs to be on the machine that runs the flow but the directory with the a
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+from blocks.local_platform.chat_format import ChatFormat
+from blocks.local_platform.messages import UnusableChat
+from blocks.local_platform.model_files import resolve_model
 from blocks.local_platform.platform import LocalPlatform
 from blocks.openai_platform.api import Api
 from blocks.openai_platform.connection import Connection
@@ -16,8 +21,10 @@ from blocks.openai_platform.platform import OpenAIPlatform
 from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.config import CandidateConfig
 from flywheel.errors import ConfigError, FlywheelError, RemoteRejected
+from flywheel.evaluation.parity import PromptRendering
 from flywheel.naming import slug
 from flywheel.progress import Progress, silent
+from flywheel.records.arguments import with_arguments_as_strings
 from flywheel.results import Customization
 from flywheel.tokens import TokenCounter
 
@@ -97,6 +104,33 @@ class VllmPlatform:
                     if served in await self._names():
                         raise
 
+    async def renderings(self, model: str, rows: list[dict[str, Any]]) -> list[PromptRendering]:
+        """Prompts of training rows as the training on this machine and as the server render them, in tokens.
+
+        Raises: RemoteError, ConfigError where either cannot be had.
+        """
+        folder = await asyncio.to_thread(resolve_model, model, self._home, silent)
+        chat_format = await asyncio.to_thread(ChatFormat, folder)
+        root = Api(
+            self._api.base_url.removesuffix("/v1"), self._connection.key, self._connection.timeout_seconds
+        )
+        found = []
+        for row in rows:
+            try:
+                training = chat_format.example(row.get("messages"), row.get("tools")).prompt
+            except UnusableChat:
+                continue  # it will not be trained on
+            asked = with_arguments_as_strings({"messages": row["messages"][:-1]})
+            body = {"model": model, **asked, "add_generation_prompt": True}
+            if row.get("tools"):
+                body["tools"] = row["tools"]
+            serving = (await root.post("/tokenize", body)).get("tokens")
+            if not isinstance(serving, list):
+                raise RemoteRejected(f"{root.base_url}/tokenize gave no tokens.")
+            texts = {number: _text(chat_format, number) for number in {*training, *serving}}
+            found.append(PromptRendering(training, serving, texts))
+        return found
+
     async def cancel_fine_tune(self, name: str) -> None:
         """Stop the training of that name if it runs."""
         await self._trainer.cancel_fine_tune(name)
@@ -118,3 +152,8 @@ class VllmPlatform:
 
 def _prefix(deployment: str) -> str:
     return f"{slug(deployment, most=80)}."
+
+
+def _text(chat_format: ChatFormat, number: Any) -> str:
+    """What a token stands for; those that end an answer have no text there."""
+    return chat_format.decode([number]) or f"<{number}>"

@@ -12,6 +12,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,7 @@ class OpenAIProvider:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, Any]] = []
         self.steps_per_look = 50
+        self.tokenize: Callable[[dict[str, Any]], list[int]] = lambda body: list(json.dumps(body).encode())
         self.chats_under_way = self.most_chats = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -330,10 +332,7 @@ class OpenAIProvider:
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        text = "".join(f"<{m['role']}>{text_of(m.get('content'))}" for m in body["messages"])
-        text += "<assistant>" if body.get("add_generation_prompt", True) else ""
-        tokens = list(text.encode())
+        tokens = self.tokenize(await request.json())
         return web.json_response({"count": len(tokens), "max_model_len": 4096, "tokens": tokens})
 
 
