@@ -38,7 +38,9 @@ class ConnectionsConfig(Settings):
         description="'embedded' is an SQLite file; 'mongodb' a MongoDB database by $MONGODB_URL; else a saved block.",
     )
     platform: str = Field(
-        default="local", description="'local' trains and serves on this machine; else a saved block."
+        default="local",
+        description="'local' trains and serves on this machine; 'nemo', 'openai' and 'vllm' are reached by the "
+        "variables of the environment that their pages name; else a saved block.",
     )
 
 
@@ -64,7 +66,8 @@ class FlywheelConfig(Settings):
     lora_config: LoraConfig = Field(default=LoraConfig(), description="Shape of the adapters.")
     evaluation_config: EvaluationConfig = Field(default=EvaluationConfig(), description="Asking and scoring.")
     metrics_config: MetricsConfig = Field(
-        default=MetricsConfig(), description="Scores computed by programs, and how arguments of tools compare."
+        default=MetricsConfig(),
+        description="Scores computed by programs, and how arguments of tools compare.",
     )
     judge_config: JudgeConfig = Field(
         default=JudgeConfig(), description="A model that rates answers; none by default."
