@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -10,7 +11,7 @@ import msgspec
 from flywheel.errors import ConfigError
 
 NEMO, NIM, DATASTORE = "NEMO_BASE_URL", "NIM_BASE_URL", "DATASTORE_BASE_URL"
-KEY, NAMESPACE = "NEMO_API_KEY", "NEMO_NAMESPACE"
+KEY, NAMESPACE, POLL = "NEMO_API_KEY", "NEMO_NAMESPACE", "NEMO_POLL_SECONDS"
 DEFAULT_NAMESPACE = "flywheel"
 
 
@@ -70,7 +71,18 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> NemoConnect
         namespace=environment.get(NAMESPACE, "").strip() or DEFAULT_NAMESPACE,
         key=key,
         nim_key_env=KEY if key else None,
+        waits=Waits(poll=_seconds(POLL, environment.get(POLL, "").strip() or "10")),
     )
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 600:
+        raise ConfigError(f"{name} is {text!r}; give seconds between 0 and 600.")
+    return seconds
 
 
 def checked_url(name: str, url: str) -> str:

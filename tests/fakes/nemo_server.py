@@ -7,6 +7,7 @@ with each request, so that nothing depends on how fast the machine is. Everythin
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from typing import Any
 
@@ -30,11 +31,18 @@ class NemoServer:
     Args:
         oracle: Right answers by the text of the last user message.
         key: Bearer token that all three services ask for; None takes any and none.
+        tls: Serve over https with this certificate.
     """
 
-    def __init__(self, oracle: dict[str, dict[str, Any]] | None = None, key: str | None = None) -> None:
+    def __init__(
+        self,
+        oracle: dict[str, dict[str, Any]] | None = None,
+        key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._oracle = oracle or {}
         self._key = key
+        self._tls = tls
         self.urls: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -97,8 +105,8 @@ class NemoServer:
             app.router.add_route("*", "/{path:.*}", self._entry(service))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.urls[service] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+            self.urls[service] = f"http{'s' if self._tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
             runners.append(runner)
         self.hub.url = self.urls["datastore"]
         self._ready.set()

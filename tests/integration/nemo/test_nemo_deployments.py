@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 
 from blocks.nemo.connection import NemoConnection
 from blocks.nemo.platform import NemoPlatform
@@ -253,3 +256,20 @@ async def test_services_that_are_not_there_are_a_clear_error_in_bounded_time(
         pass
     with pytest.raises(TransientRemoteError, match=r"NeMo at http://127\.0\.0\.1:\d+ cannot be reached"):
         await NemoPlatform(connection_to(server)).deploy("fw-run-small", candidate, silent)
+
+
+async def test_a_certificate_that_does_not_verify_is_refused_at_once_and_one_that_does_is_taken(
+    candidate: CandidateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with NemoServer(tls=context) as server:
+        platform = NemoPlatform(connection_to(server))
+        with pytest.raises(EndpointRefused, match=r"does not verify .*SSL_CERT_FILE"):
+            await platform.deploy("fw-run-small", candidate, silent)
+        assert server.exchanges == []
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        await platform.deploy("fw-run-small", candidate, silent)
+        await platform.shut_down("fw-run-small")

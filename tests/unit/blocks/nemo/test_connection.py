@@ -42,6 +42,12 @@ def test_an_address_that_is_none_is_named() -> None:
         from_environment({**ADDRESSES, "NIM_BASE_URL": "nim.test"})
 
 
+@pytest.mark.parametrize("poll", ["soon", "0", "-1", "nan", "9999"])
+def test_a_pause_that_is_none_is_named(poll: str) -> None:
+    with pytest.raises(ConfigError, match="NEMO_POLL_SECONDS"):
+        from_environment({**ADDRESSES, "NEMO_POLL_SECONDS": poll})
+
+
 def test_addresses_lose_the_slash_at_their_end() -> None:
     assert from_environment(ADDRESSES).nemo == "http://nemo.test"
 
