@@ -15,7 +15,7 @@ of confidence limits about effect measures" (differences of independent estimate
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -230,8 +230,7 @@ def items_to_decide(estimate: Estimate, threshold: float, tail: float, power: fl
     return max(1, math.ceil(math.exp(high) * estimate.n))
 
 
-def _tail(cleared: object, estimate: Estimate, threshold: float) -> float:
-    assert callable(cleared)
+def _tail(cleared: Callable[[float], bool], estimate: Estimate, threshold: float) -> float:
     if not cleared(0.5):
         return 1.0 if estimate.value != threshold else 0.5
     if cleared(SMALLEST_TAIL):
@@ -273,6 +272,6 @@ def _t(tail: float, degrees: float) -> float:
 
 def _wider(tail: float, degrees: float) -> float:
     """How much wider limits are because their variance is unsure itself."""
-    if math.isinf(degrees) or tail >= 0.5:
+    if math.isinf(degrees) or tail > 0.499:  # both quantiles are 0 at one half
         return 1.0
     return _t(tail, degrees) / _t(tail, math.inf)
