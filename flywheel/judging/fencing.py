@@ -46,7 +46,7 @@ def escaped(line: str) -> str:
         else f"\\u{{{ord(character):x}}}"
         for character in line
     )
-    return _TEMPLATE_MARKS.sub(lambda found: f"\\{found.group()}", visible)
+    return _TEMPLATE_MARKS.sub(lambda found: "\\>" if found.group() == ">" else f"{found.group()}\\", visible)
 
 
 def shortened(text: str, most: int) -> str:

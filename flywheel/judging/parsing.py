@@ -74,16 +74,16 @@ def instruction(low: int, high: int, structured: bool) -> str:
 
 def read_verdict(text: str, low: int, high: int) -> Verdict:
     """The verdict in a judge's answer. Raises: ScoringError that says why there is none."""
+    for candidate in (text.strip(), _THOUGHT.sub("", text).strip()):
+        if (document := _document(candidate)) is not None:
+            return Verdict(
+                _within(_number(document[RATING]), low, high), str(document.get(REASON) or "").strip()
+            )
     text = _THOUGHT.sub("", text).strip()
     if re.search(r"<think(?:ing)?>", text, re.IGNORECASE):
         raise ScoringError("the judge was cut off while it thought")
     if not text:
         raise ScoringError("the judge said nothing")
-    document = _document(text)
-    if document is not None:
-        return Verdict(
-            _within(_number(document.get(RATING)), low, high), str(document.get(REASON) or "").strip()
-        )
     labelled = {_value(found) for found in _LABELLED.findall(_without_scale(text, low, high))}
     if len(labelled) > 1:
         raise ScoringError(f"the judge gave {len(labelled)} different ratings")
@@ -99,16 +99,17 @@ def read_verdict(text: str, low: int, high: int) -> Verdict:
 
 
 def _document(text: str) -> dict[str, Any] | None:
-    """The JSON object that is the whole text, or its end."""
-    inner = _CODE_FENCE.match(text)
-    candidates = [inner.group(1) if inner else text]
-    last = text.rfind("{")
-    if last > 0 and not inner:
-        candidates.append(text[last:].rstrip("` \n"))
+    """The JSON object that is the whole text, or that ends a text which names no rating before it."""
+    fenced = _CODE_FENCE.match(text)
+    inner = fenced.group(1) if fenced else text
+    last = inner.rfind("{")
+    candidates = [inner]
+    if last > 0 and not _LABELLED.search(inner[:last]):
+        candidates.append(inner[last:].rstrip("` \n"))
     for candidate in candidates:
         try:
             document = msgspec.json.decode(candidate)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
             continue
         if isinstance(document, dict) and RATING in document:
             return document
