@@ -1,4 +1,4 @@
-"""What a person decides of a candidate, and the points to tick off before. Nothing follows from a decision by itself."""
+"""What a person decides of a candidate, and the points to tick off before. A decision is recorded, no more."""
 
 from __future__ import annotations
 

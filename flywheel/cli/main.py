@@ -17,7 +17,21 @@ from types import ModuleType
 from flywheel import __version__
 from flywheel.errors import FlywheelError
 
-COMMANDS = ("demo", "run", "curate", "score", "workloads", "ingest", "runs", "results")
+COMMANDS = (
+    "demo",
+    "run",
+    "curate",
+    "score",
+    "workloads",
+    "ingest",
+    "runs",
+    "results",
+    "report",
+    "divergent",
+    "compare",
+    "decide",
+    "loadtest",
+)
 EXIT_INTERRUPTED = 130
 
 

@@ -40,6 +40,7 @@ def show_run(
         return
     screen = console()
     print_table(screen, f"Where the records of {run.workload_id} went", funnel_rows(run.funnel))
+    _print_analysis(screen, run)
     reference = run.production_model or "the production model"
     print_table(screen, f"{primary_metric_of(run)}: agreement with {reference}", results_rows(run))
     if all_scores:
@@ -89,11 +90,30 @@ def throughput_lines(run: RunResult) -> list[str]:
     return lines
 
 
+def _print_analysis(screen: Console, run: RunResult) -> None:
+    """Verdicts first, then what stands behind them; what a run has none of is left out."""
+    from flywheel.report import analysis_tables as tables
+
+    for title, rows in (
+        ("Verdicts", tables.verdict_rows(run)),
+        ("Evaluations against each other, on the same items", tables.comparison_rows(run)),
+        ("Production's agreement with itself", tables.ceiling_rows(run)),
+        ("Costs", tables.cost_rows(run)),
+        ("Against earlier runs, on the same items", tables.regression_rows(run)),
+        ("Judge health", tables.judge_health_rows(run)),
+        ("Load tests", tables.load_test_rows(run)),
+        ("Promotion checklist", tables.checklist_rows(run)),
+        ("Decisions", tables.decision_rows(run)),
+    ):
+        if rows:
+            print_table(screen, title, rows)
+
+
 def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsConfig, most: int) -> None:
     rows = asyncio.run(_divergent(run, connections, most))
     if not rows:
         return
-    screen.print(f"\nDivergent answers, worst {len(rows)} (more: flywheel results {run.run_id} --divergent)")
+    screen.print(f"\nDivergent answers, worst {len(rows)} (more: flywheel divergent {run.run_id})")
     for row in rows:
         screen.print(plain(f"\n  [{row['candidate']} {row['evaluation']}] {row['difference']}"))
         for label in ("prompt", "reference answer", "candidate's answer"):
@@ -111,9 +131,13 @@ async def _divergent(run: RunResult, connections: ConnectionsConfig, most: int) 
 
 def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsConfig) -> None:
     from blocks.connections import home_directory
+    from flywheel.report.next_steps import conclusion, next_steps
 
     home = home_directory(connections)
     screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
+    screen.print(plain(conclusion(run)))
+    for step in next_steps(run):
+        screen.print(plain(f"  - {step}"))
     history = f"history in {'runs.sqlite' if connections.run_store == 'embedded' else connections.run_store}"
     at_home = connections.dataset_store == "embedded"
     datasets = f"datasets and predictions in {'datasets/' if at_home else connections.dataset_store}"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from flywheel.analysis import Analysis
 from flywheel.report.escaping import cell
+from flywheel.report.numbers import milliseconds as milliseconds
+from flywheel.report.numbers import score_text as score_text
 from flywheel.results import EVAL_TYPES, CandidateResult, Evaluation, RunResult, Score
 
 Row = dict[str, Any]
@@ -61,14 +67,6 @@ def all_scores_rows(run: RunResult) -> list[Row]:
     ]
 
 
-def score_text(score: Score | None) -> str:
-    """ "0.812 [0.70, 0.89]", or "–" where nothing was scored."""
-    if score is None or score.value is None:
-        return "–"
-    interval = f" [{score.interval.low:.2f}, {score.interval.high:.2f}]" if score.interval else ""
-    return f"{score.value:.3f}{interval}"
-
-
 def primary_metric_of(run: RunResult) -> str:
     """The metric that stands for the run's evaluations in tables; evaluations of one run are over the same items."""
     named = {e.primary for candidate in run.candidates for e in candidate.evaluations if e.primary}
@@ -111,13 +109,6 @@ def _row_without_evaluation(candidate: CandidateResult) -> Row:
     }
 
 
-def milliseconds(value: float | None) -> str:
-    """A latency for people: "840 ms", "2.4 s", or "–" where it is unknown."""
-    if value is None:
-        return "–"
-    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
-
-
 def results_document(run: RunResult) -> list[dict[str, Any]]:
     """What `flywheel results RUN --json` prints: one entry a candidate, in a shape that other tools lean on."""
     return [
@@ -127,9 +118,30 @@ def results_document(run: RunResult) -> list[dict[str, Any]]:
             "status": candidate.status,
             "error": candidate.error,
             "evaluations": [_evaluation_document(evaluation) for evaluation in candidate.evaluations],
+            "conclusions": _conclusions_document(run, candidate.candidate),
         }
         for candidate in run.candidates
     ]
+
+
+def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
+    """Verdicts, costs, regressions, decisions and load tests of one candidate; an infinite bound becomes null."""
+    analysis = run.analysis or Analysis()
+    lists: dict[str, Sequence[Any]] = {
+        "verdicts": analysis.verdicts,
+        "costs": analysis.costs,
+        "regressions": analysis.regressions,
+        "decisions": run.decisions,
+        "load_tests": run.load_tests,
+    }
+    return {
+        name: [
+            msgspec.json.decode(msgspec.json.encode(entry))
+            for entry in entries
+            if entry.candidate == candidate
+        ]
+        for name, entries in lists.items()
+    }
 
 
 def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""What a run comes to in a sentence, and what its reader can do next."""
+
+from __future__ import annotations
+
+from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced, undecided
+from flywheel.report.numbers import score_text
+from flywheel.report.summary import best_evaluation
+from flywheel.report.tables import primary_score
+from flywheel.results import RunResult
+
+
+def conclusion(run: RunResult) -> str:
+    """The sentence to read first; a run without a winner says so, and why."""
+    if run.analysis and run.analysis.conclusion:
+        return run.analysis.conclusion
+    if run.status == "running":
+        return "The run is still going on; what is here is what it found so far."
+    found = surfaced(run)
+    if found:
+        return f"Surfaced: {', '.join(found)}. A person decides."
+    best = best_evaluation(run.candidates)
+    if best is None:
+        return f"No candidate has a score. {run.error or run.message}".strip()
+    named = f"{best[0].candidate} {best[1].eval_type} {score_text(primary_score(best[1]))}"
+    if run.analysis and run.analysis.verdicts:
+        return f"No winner: no candidate was surfaced. The best was {named}."
+    return f"No verdict was reached in this run. The best score was {named}."
+
+
+def next_steps(run: RunResult) -> list[str]:
+    """What to do now, most important first; each is one sentence with the command for it."""
+    steps = []
+    for name in undecided(run):
+        left = [point for point, done in checklist_of(run, name).items() if not done]
+        steps.append(
+            f"{name} was surfaced. Go through its checklist ({', '.join(left) or 'all points are done'}), then "
+            f"record what you decide: flywheel decide {run.run_id} {name} --approve --by NAME."
+        )
+    for candidate in run.candidates:
+        name = candidate.candidate
+        if (decision := latest_decision(run, name)) and decision.decision == "approved":
+            left = [point for point in CHECKLIST if not decision.checklist.get(point)]
+            steps.append(
+                f"{name} was approved by {decision.by}"
+                + (f", with open points: {', '.join(left)}" if left else "")
+                + ". Putting it into production is up to you; nothing was deployed."
+            )
+        if best_outcome(run, name) == "cannot_tell":
+            needed = [
+                v.items_needed
+                for v in (run.analysis.verdicts if run.analysis else ())
+                if v.candidate == name and v.items_needed
+            ]
+            steps.append(
+                f"{name}: these items cannot tell. Evaluate more of them"
+                + (f", about {min(needed)}" if needed else "")
+                + f": --set data_split_config.eval_size={min(needed) if needed else 'N'}."
+            )
+        if candidate.status in ("failed", "partial"):
+            steps.append(f"{name} is {candidate.status}: {candidate.error}")
+    if not steps and run.status != "running":
+        steps.append(
+            "Nothing to promote. Try a larger candidate, more training records (data_split_config.limit), or look at "
+            "the divergent answers: the reference may be what is wrong."
+        )
+    steps.append(
+        f"Read the divergent answers, worst first: flywheel divergent {run.run_id}. A high score says nothing about "
+        "what is wrong in the rest."
+    )
+    return steps
