@@ -88,11 +88,16 @@ class FsspecDatasetStore:
         """A local directory to fill. It is uploaded and published when the block ends without an exception."""
         safe_kind = slug(kind)
         name = dataset_name(safe_kind, key)
-        with staging_directory(self._cache / safe_kind / name, name) as staging:
+        upload = secrets.token_hex(8)
+        with (
+            self._marked(
+                safe_kind, name, upload
+            ),  # before the work: a place that refuses us is found out early
+            staging_directory(self._cache / safe_kind / name, name) as staging,
+        ):
             yield staging
-            manifest = write_manifest(staging, kind, key)
-            upload = secrets.token_hex(8)
-            publication = self._publish(staging.path, safe_kind, name, Publication(upload, manifest))
+            ours = Publication(upload, write_manifest(staging, kind, key))
+            publication = self._publish(staging.path, safe_kind, name, ours)
             staging.ref = self._ref(safe_kind, name, publication)
             if publication.upload == upload:
                 staging.path.rename(self._cache / safe_kind / name / upload)
@@ -158,45 +163,53 @@ class FsspecDatasetStore:
                 files.rm_file(mark)
         return gone
 
-    def _publish(self, source: Path, kind: str, name: str, ours: Publication) -> Publication:
-        """Upload and publish; returns what is published in the end, which may be another maker's."""
+    @contextlib.contextmanager
+    def _marked(self, kind: str, name: str, upload: str) -> Iterator[None]:
+        """Mark an upload as under way. At the end the mark goes, and what was uploaded if it was not published."""
+        try:
+            self._mark(kind, name, upload)
+            yield
+        finally:
+            with contextlib.suppress(Exception):  # what cannot be removed now, `sweep` finds by its mark
+                self._withdraw(kind, name, upload)
+
+    def _mark(self, kind: str, name: str, upload: str) -> None:
         with explaining(self._url):
             files = self._files()
-            mark = self._path(_UPLOADS, kind, name, ours.upload)
-            try:
-                make_folder(files, self._path(_UPLOADS, kind, name))
-                files.pipe_file(mark, datetime.now(UTC).isoformat().encode())
-                for entry in ours.manifest.files:
-                    target = self._path(kind, name, ours.upload, entry.path)
-                    make_folder(files, target.rpartition("/")[0])
-                    files.put_file(str(source / entry.path), target)
-                published = self._publication(kind, name)
-                if published is None:
-                    with contextlib.suppress(FileExistsError):
-                        create_whole(
-                            files,
-                            self._path(kind, f"{name}.json"),
-                            encoded(ours),
-                            written_first=self._path(kind, name, ours.upload, ".publication"),
-                        )
-                    published = self._publication(kind, name)
-            except BaseException:
-                with contextlib.suppress(Exception):  # what cannot be removed now, `sweep` finds by its mark
-                    self._withdraw(files, kind, name, ours.upload)
-                raise
-            if published is None:
-                raise DatasetError(f"The dataset {name} was published and is not in {self._url}. Run again.")
-            if published.upload == ours.upload:
-                files.rm_file(mark)
-            else:
-                self._withdraw(files, kind, name, ours.upload)
-            return published
+            make_folder(files, self._path(_UPLOADS, kind, name))
+            files.pipe_file(self._path(_UPLOADS, kind, name, upload), datetime.now(UTC).isoformat().encode())
 
-    def _withdraw(self, files: Any, kind: str, name: str, upload: str) -> None:
+    def _publish(self, source: Path, kind: str, name: str, ours: Publication) -> Publication:
+        """Upload and publish; returns what is published in the end, which may be another maker's."""
+        self._mark(kind, name, ours.upload)  # anew: the making may have taken long
+        with explaining(self._url):
+            files = self._files()
+            for entry in ours.manifest.files:
+                target = self._path(kind, name, ours.upload, entry.path)
+                make_folder(files, target.rpartition("/")[0])
+                files.put_file(str(source / entry.path), target)
+            published = self._publication(kind, name)
+            if published is None:
+                with contextlib.suppress(FileExistsError):
+                    create_whole(
+                        files,
+                        self._path(kind, f"{name}.json"),
+                        encoded(ours),
+                        written_first=self._path(kind, name, ours.upload, ".publication"),
+                    )
+                published = self._publication(kind, name)
+        if published is None:
+            raise DatasetError(f"The dataset {name} was published and is not in {self._url}. Run again.")
+        return published
+
+    def _withdraw(self, kind: str, name: str, upload: str) -> None:
+        """Take the mark away, and the upload with it if it was not published."""
         published = self._publication(kind, name)
-        if published is None or published.upload != upload:
-            self._discard(files, kind, name, upload)
-        files.rm_file(self._path(_UPLOADS, kind, name, upload))
+        with explaining(self._url):
+            files = self._files()
+            if published is None or published.upload != upload:
+                self._discard(files, kind, name, upload)
+            files.rm_file(self._path(_UPLOADS, kind, name, upload))
 
     def _discard(self, files: Any, kind: str, name: str, upload: str) -> None:
         folder = self._path(kind, name, upload)

@@ -182,7 +182,7 @@ class DatasetStoreContract:
         with store.create("icl", KEY) as living:
             (living.path / "rows.jsonl").write_text("half")
             assert store.sweep() == []
-            assert store.sweep(timedelta(0)) == []
+            assert store.sweep(timedelta(hours=1)) == []
         assert (store.open(living.ref) / "rows.jsonl").read_text() == "half"
         assert (store.open(ref) / "rows.jsonl").read_text() == "rows"
         assert (store.scratch("run-1") / "predictions.jsonl").read_text() == "partial"

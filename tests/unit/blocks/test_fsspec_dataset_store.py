@@ -108,7 +108,7 @@ def test_a_publication_that_cannot_be_read_is_an_error_and_not_a_dataset_to_make
 
 
 @pytest.mark.parametrize("afterwards", [False, True])
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), ConnectionResetError("peer"), MemoryError()])
 def test_a_publishing_that_breaks_off_at_any_point_leaves_the_dataset_whole_or_absent_and_can_be_repeated(
     faulty: FsspecDatasetStore, failure: BaseException, at: int, afterwards: bool
@@ -121,7 +121,7 @@ def test_a_publishing_that_breaks_off_at_any_point_leaves_the_dataset_whole_or_a
     if found is None:
         assert left() == [], "what was uploaded is removed"
     else:
-        assert (at, afterwards) == (3, True)
+        assert (at, afterwards) == (4, True)
         assert (faulty.open(found) / "rows.jsonl").read_text() == "first"
     FaultyFileSystem.fail(None)
     again = make(faulty, content="second")
@@ -177,8 +177,10 @@ def test_what_an_object_store_refuses_is_told_with_what_to_do(
     faulty: FsspecDatasetStore, failure: Exception, error: type[Exception], said: str
 ) -> None:
     FaultyFileSystem.fail(failure)
-    with pytest.raises(error, match=said) as caught:
-        make(faulty)
+    begun = []
+    with pytest.raises(error, match=said) as caught, faulty.create("split", KEY) as staging:
+        begun.append(staging)
+    assert not begun, "it is found out before the work"
     assert "faulty://bucket/datasets" in str(caught.value)
 
 
