@@ -16,13 +16,12 @@ import msgspec
 from blocks.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
 from flywheel.curation.batches import Refusal
 from flywheel.progress import Progress
-from flywheel.records.canonical import content_id
+from flywheel.records.canonical import content_id_of_json
 from flywheel.records.log_line import LogLine, Unreadable, read_fields, read_line, typed_line
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MEGABYTE = 1_000_000
 _LOOK_UP = 1_000  # records between two reports of progress
-_decode = msgspec.json.Decoder().decode
 
 
 class Document(NamedTuple):
@@ -90,7 +89,7 @@ def _document(
         return Refusal(read.reason, read.detail, file, number, _as_text(source))
     body = _body(typed_line(read))
     try:
-        return Document(content_id([_decode(body)]), body, file, number)
+        return Document(content_id_of_json(body), body, file, number)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # what is wrong inside a payload shows only now
         return Refusal("not_json", f"a payload is not JSON: {error}", file, number, _as_text(source))

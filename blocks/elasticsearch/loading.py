@@ -95,8 +95,14 @@ def _prepare(client: Elasticsearch, settings: ElasticsearchSettings) -> None:
         check_mapping(client, settings)
         return
     put_template(client, DEFAULT_INDEX if fnmatchcase(settings.index, DEFAULT_INDEX) else settings.index)
-    # Where indices may not come into being by the first document, this makes it; where another load was faster, 400.
-    client.options(ignore_status=400).indices.create(index=settings.index)
+    from elasticsearch import BadRequestError
+
+    try:
+        # Not left to the first document: where a cluster forbids that, loading would fail.
+        client.indices.create(index=settings.index)
+    except BadRequestError as error:
+        if error.error != "resource_already_exists_exception":  # another load was faster
+            raise
 
 
 def _without_refusals(

@@ -176,6 +176,22 @@ def content_id(parts: Iterable[Any]) -> str:
     return hashlib.sha256(_encode([plain_value(part) for part in parts])).hexdigest()[:ID_LETTERS]
 
 
+def content_id_of_json(data: bytes) -> str:
+    """The same as `content_id` of the one value that is written here as JSON, in half the time.
+
+    Raises: msgspec.DecodeError, UnicodeDecodeError, RecursionError where it is no JSON.
+    """
+    return hashlib.sha256(_encode([_decode_plain(data)])).hexdigest()[:ID_LETTERS]
+
+
+def _plain_number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+_decode_plain = msgspec.json.Decoder(float_hook=_plain_number).decode
+
+
 def _hasher(data: bytes = b"") -> hashlib.blake2b:
     return hashlib.blake2b(data, digest_size=HASH_BYTES)
 

@@ -2,76 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import stat
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flywheel_exporter import Elasticsearch, JsonlFile, Line
+from tests.fakes.bulk_server import BulkServer, bulk_server
 
 LINES = [Line(f"id{i}", b'{"number": %d}' % i) for i in range(5)]
-
-Answer = tuple[int, Any]
-
-
-class BulkServer:
-    """Answers bulk requests as told: `respond(actions)` gives a status and a body."""
-
-    def __init__(self) -> None:
-        self.requests: list[list[str]] = []
-        self.headers: list[Any] = []
-        self.paths: list[str] = []
-        self.documents: dict[str, Any] = {}
-        self.respond: Callable[[list[str]], Answer] = self.accept
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                lines = self.rfile.read(int(self.headers["content-length"])).split(b"\n")[:-1]
-                actions = [json.loads(line) for line in lines[::2]]
-                ids = [action["create"]["_id"] for action in actions]
-                server.paths.append(self.path)
-                server.requests.append(ids)
-                server.headers.append(self.headers)
-                status, body = server.respond(ids)
-                if body is None:
-                    for name, line in zip(ids, lines[1::2], strict=True):
-                        server.documents[name] = json.loads(line)
-                    body = {"items": [{"create": {"status": 201}} for _ in ids]}
-                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @staticmethod
-    def accept(ids: list[str]) -> Answer:
-        return 200, None
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
 def bulk() -> Iterator[BulkServer]:
-    server = BulkServer()
-    yield server
-    server.stop()
+    with bulk_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -85,7 +32,7 @@ def test_each_line_becomes_a_document_under_its_id(bulk: BulkServer, sink: Elast
     outcome = sink.write(LINES)
     assert (outcome.refused, list(outcome.again)) == (0, [])
     assert bulk.documents == {f"id{i}": {"number": i} for i in range(5)}
-    assert bulk.paths == ["/_bulk"]
+    assert bulk.paths == ["POST /_bulk"]
 
 
 def test_what_is_there_already_counts_as_written(bulk: BulkServer, sink: Elasticsearch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.records.canonical import Fingerprint, content_id, fingerprint
+from flywheel.records.canonical import Fingerprint, content_id, content_id_of_json, fingerprint
 from flywheel.records.frames import VOLATILE
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "minimum": 1.0}}}]
@@ -183,3 +183,19 @@ PINNED = [
     "66fb48c35b71b4fc566dc3ef792a4fd1",
     "bc64a4bb4e1b9536c92fdde2f61b82a0",
 ]
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**60), 2**60)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=10,
+    )
+)
+def test_the_id_of_json_is_the_id_of_what_it_says_whatever_the_order_of_its_keys(value: Any) -> None:
+    assert content_id_of_json(json.dumps(value, indent=1).encode()) == content_id([value])
+    assert content_id_of_json(json.dumps(value, sort_keys=True).encode()) == content_id([value])
