@@ -5,6 +5,7 @@ deploy ─┬─ base-eval
         ├─ icl-eval
         └─ fine-tune → customized-eval
 shut down (always)
+judge (where one is set; deployed for as long as it takes, where the platform has to)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from prefect import flow
 from prefect.concurrency.asyncio import concurrency
 from prefect.logging import get_run_logger
@@ -24,7 +26,9 @@ from flywheel.results import CandidateResult, Customization, EvalType, Evaluatio
 from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
 from tasks.curation import CuratedData, Reference, build_icl_dataset
 from tasks.evaluation import evaluate
+from tasks.judging import judge_candidate
 from tasks.runs import candidate_status, finished_candidate
+from tasks.specialist import ask_specialist_set
 
 GPU_LIMIT = "gpu"
 LEASE_SECONDS = 60
@@ -66,13 +70,14 @@ async def run_candidate(
         finally:
             await uninterrupted(shut_down(run_id, candidate, config))
     reraise_stop(legs)
-    return _collect(candidate, legs)
+    return await _judged(run_id, candidate, _collect(candidate, legs), data, config)
 
 
 async def _base(
     run_id: str, candidate: CandidateConfig, endpoint: Endpoint, data: CuratedData, config: FlywheelConfig
 ) -> Evaluation:
-    return await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, None, config)
+    evaluation = await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, None, config)
+    return await with_specialist_set(run_id, candidate, evaluation, endpoint, data, config)
 
 
 async def _icl(
@@ -99,9 +104,74 @@ async def _customized(
 
     async def evaluated() -> Evaluation:
         endpoint = await serve_customization(run_id, candidate, customization, config)
-        return await evaluate(run_id, candidate, "customized-eval", endpoint, data.datasets, None, config)
+        evaluation = await evaluate(
+            run_id, candidate, "customized-eval", endpoint, data.datasets, None, config
+        )
+        return await with_specialist_set(run_id, candidate, evaluation, endpoint, data, config)
 
     return customization, await outcome(evaluated())
+
+
+async def _judged(
+    run_id: str,
+    candidate: CandidateConfig,
+    result: CandidateResult,
+    data: CuratedData,
+    config: FlywheelConfig,
+) -> CandidateResult:
+    """`result` with a judge's scores. The candidate's own slots are free by now, so a judge can wait for some."""
+    judge = config.judge_config
+    if not judge.enabled or all(evaluation.predictions is None for evaluation in result.evaluations):
+        return result
+    if judge.deployed:
+        judging = _judged_by_deployed(run_id, candidate, result, data, config)
+    else:
+        judging = judge_candidate(run_id, candidate, result, data.datasets, None, config)
+    judged = await outcome(judging)
+    if not isinstance(judged, Exception):
+        return judged
+    if not isinstance(judged, FlywheelError):
+        get_run_logger().error("Judging %s failed", candidate.name, exc_info=judged)
+    status = "partial" if result.status == "completed" else result.status
+    error = result.error or f"the answers were not judged: {_reason(judged)}"
+    return msgspec.structs.replace(result, status=status, error=error)
+
+
+async def _judged_by_deployed(
+    run_id: str,
+    candidate: CandidateConfig,
+    result: CandidateResult,
+    data: CuratedData,
+    config: FlywheelConfig,
+) -> CandidateResult:
+    judge = config.judge_config
+    model = CandidateConfig(name=f"judge of {candidate.name}"[:100], model=judge.model, gpus=judge.gpus)
+    async with concurrency(
+        GPU_LIMIT,
+        occupy=max(1, judge.gpus),
+        strict=True,
+        lease_duration=LEASE_SECONDS,
+        raise_on_lease_renewal_failure=False,
+    ):
+        try:
+            endpoint = await deploy(run_id, model, config)
+            return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
+        finally:
+            await uninterrupted(shut_down(run_id, model, config))
+
+
+async def with_specialist_set(
+    run_id: str,
+    candidate: CandidateConfig,
+    evaluation: Evaluation,
+    endpoint: Endpoint,
+    data: CuratedData,
+    config: FlywheelConfig,
+) -> Evaluation:
+    """The evaluation with the scores of the specialist set, where the settings name one."""
+    if not config.evaluation_config.extra_items:
+        return evaluation
+    return await ask_specialist_set(run_id, candidate, evaluation, endpoint, data.datasets, config)
 
 
 def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult:

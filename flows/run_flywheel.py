@@ -36,8 +36,11 @@ from tasks.curation import (
     split_records,
     validate_records,
 )
+from tasks.decisions import wait_for_decisions
 from tasks.gpu_slots import ensure_gpu_slots
+from tasks.judging import check_judge_and_metrics
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
+from tasks.specialist import check_specialist_set
 
 
 @flow(name="flywheel", flow_run_name="{config.workload_id}")
@@ -54,8 +57,10 @@ async def run_flywheel(
     """
     config = with_names(with_overrides(config, overrides or {}))
     run_id = run_id or str(runtime.flow_run.id)
+    check_specialist_set(config)
     await begin_run(run_id, config)
     try:
+        await check_judge_and_metrics(config)
         await ensure_gpu_slots(config)
         data = await curate(run_id, config)
         with sharing_limits():  # candidates at one endpoint are counted together there
@@ -64,7 +69,7 @@ async def run_flywheel(
                 return_exceptions=True,
             )
         reraise_stop(results)
-        return await finish(
+        state = await finish(
             run_id, config, data, [result for result in results if isinstance(result, CandidateResult)]
         )
     except Exception as error:
@@ -75,6 +80,11 @@ async def run_flywheel(
             mark_ended(run_id, config, "cancelled", "Stopped before its end; it can be resumed.")
         )
         raise
+    if (
+        config.decision_config.require_decision
+    ):  # the run has ended: whatever happens here takes nothing from it
+        await wait_for_decisions(run_id, config)
+    return state
 
 
 async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:

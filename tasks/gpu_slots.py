@@ -19,7 +19,7 @@ GPU_LIMIT = "gpu"
 async def ensure_gpu_slots(config: FlywheelConfig) -> int:
     """Create the limit `gpu` if the server has none; returns its size.
 
-    Raises: ConfigError if a candidate needs more slots than there are, for it would wait for ever.
+    Raises: ConfigError if a candidate or the judge needs more slots than there are, for it would wait for ever.
     """
     async with get_client() as client:
         try:
@@ -38,4 +38,10 @@ async def ensure_gpu_slots(config: FlywheelConfig) -> int:
                 f"Candidate {candidate.name!r} needs {candidate.gpus} GPU slots and the limit {GPU_LIMIT!r} has "
                 f"{size}. Lower its gpus, or raise the limit: prefect gcl update {GPU_LIMIT} --limit {candidate.gpus}"
             )
+    judge = config.judge_config
+    if judge.deployed and judge.gpus > size:
+        raise ConfigError(
+            f"The judge needs {judge.gpus} GPU slots and the limit {GPU_LIMIT!r} has {size}. Lower judge_config.gpus, "
+            f"or raise the limit: prefect gcl update {GPU_LIMIT} --limit {judge.gpus}"
+        )
     return size

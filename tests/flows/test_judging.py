@@ -1,0 +1,125 @@
+"""Whole runs with a judge: what it leaves behind, and what its failure costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from blocks.connections import open_dataset_store, open_run_store
+from blocks.ports import DatasetRef
+from flywheel.config import CandidateConfig, FlywheelConfig, JudgeConfig, MetricsConfig
+from flywheel.results import JudgeRun, RunResult
+from tasks.judging import judge_health
+from tests.fakes.gpu_platform import GpuPlatformServer
+from tests.fakes.judge_server import ScriptedJudge
+from tests.flows.test_run_flywheel import pytestmark as pytestmark
+from tests.flows.test_run_flywheel import run
+
+
+def with_judge(config: FlywheelConfig, judge: JudgeConfig, **more: object) -> FlywheelConfig:
+    candidates = [CandidateConfig(name="alpha", model="small-a", icl=False, customize=False)]
+    return config.model_copy(update={"candidates": candidates, "judge_config": judge, **more})
+
+
+async def judge_runs(config: FlywheelConfig, result: RunResult) -> list[JudgeRun]:
+    store = await open_run_store(config.connections)
+    try:
+        return store.judge_runs(result.run_id)
+    finally:
+        store.close()
+
+
+async def lines(config: FlywheelConfig, uri: str) -> list[dict[str, object]]:
+    store = await open_dataset_store(config.connections)
+    folder, _, file = uri.rpartition("/")
+    path = store.open(DatasetRef(name=folder.rpartition("/")[2], uri=folder)) / file
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+async def test_a_judge_rates_each_evaluation_and_people_correct_it(
+    config: FlywheelConfig, tmp_path: Path
+) -> None:
+    async with ScriptedJudge() as server:
+        judge = JudgeConfig(base_url=server.base_url, model="small-judge-7b", position_probe=1.0)
+        first = with_judge(config, judge, metrics_config=MetricsConfig(primary="tool_calling_correctness"))
+        state, result = await run(first)
+        asked = len(server.bodies)
+
+        assert state.is_completed()
+        (judged,) = await judge_runs(first, result)
+        (evaluation,) = result.candidates[0].evaluations
+        assert evaluation.primary == "tool_calling_correctness"
+        for metric in ("similarity", "tool_calling_correctness"):
+            assert judged.scores[metric] == evaluation.scores[metric]
+        assert sum(evaluation.scores[m].n + evaluation.scores[m].unscored for m in judged.scores) == 30
+        assert judged.judge == "small-judge-7b"
+        health = {one.metric: one for one in await judge_health(result.run_id, first)}
+        assert health["tool_calling_correctness"].agreement_n > 0
+        assert health["similarity"].flip_rate == 0
+        assert health["similarity"].same_family  # both begin with "small"
+
+        predictions = await lines(first, evaluation.predictions or "")
+        verdicts = await lines(first, judged.verdicts or "")
+        for verdict in verdicts:
+            prediction = next(p for p in predictions if p["id"] == verdict["id"])
+            assert prediction["scores"][verdict["metric"]] == verdict["score"]  # type: ignore[index]
+
+        labels = tmp_path / "labels.jsonl"
+        sheet = await lines(first, (judged.verdicts or "").replace("verdicts.jsonl", "label_sheet.jsonl"))
+        for line in sheet:
+            line["label"] = 1
+        labels.write_text("\n".join(map(json.dumps, sheet)), encoding="utf-8")
+        again = with_judge(first, judge.model_copy(update={"human_labels": str(labels)}))
+        await run(again, run_id="run-b")
+        assert len(server.bodies) == asked  # every question was asked in the first run
+        health = {one.metric: one for one in await judge_health("run-b", again)}
+        assert health["similarity"].kappa_n == health["similarity"].judged > 0
+        assert health["similarity"].corrected is not None
+
+
+async def test_a_judge_that_the_platform_deploys_is_up_only_while_it_is_needed(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    config = with_judge(config, JudgeConfig(model="small-judge"))
+    state, result = await run(config)
+
+    events = [what for what, name in gpu_platform.events if what in ("deployed", "shut down")]
+    assert events == ["deployed", "shut down", "deployed", "shut down"]
+    assert gpu_platform.deployments == {}
+    (judged,) = await judge_runs(config, result)
+    # What the fake platform serves is no judge: it gives no rating, which is counted and not scored.
+    assert judged.scores["similarity"].value in (None, 0.0)
+    assert {one.parse_failures > 0 for one in await judge_health(result.run_id, config)} == {True}
+    assert state.is_completed()
+
+
+async def test_a_judge_that_refuses_leaves_the_other_scores_and_a_partial_candidate(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    async with ScriptedJudge() as server:
+        judge = JudgeConfig(base_url=server.base_url.replace("/v1", "/v9"), model="judge", max_attempts=1)
+        config = with_judge(config, judge)
+        state, result = await run(config)
+    (candidate,) = result.candidates
+    assert (candidate.status, state.name) == ("partial", "Partial")
+    assert "did not get through base-eval" in (candidate.error or "")
+    scores = candidate.evaluations[0].scores
+    assert scores["function_name_and_args_accuracy"].n == 30
+    assert scores["tool_calling_correctness"].unscored > 0
+    (judged,) = await judge_runs(config, result)
+    assert judged.error
+
+
+@pytest.mark.parametrize("setting", ["similarity_prompt", "human_labels", "function"])
+async def test_a_judge_whose_files_are_not_there_stops_the_run_before_any_model_is_touched(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer, setting: str
+) -> None:
+    missing = {"function": {"function": "/not/there.py:judge"}}.get(
+        setting, {"model": "m", "base_url": "http://127.0.0.1:9/v1", setting: "/not/there"}
+    )
+    state, result = await run(with_judge(config, JudgeConfig.model_validate(missing)))
+    assert state.is_failed()
+    assert "/not/there" in (result.error or "")
+    assert gpu_platform.events == []
