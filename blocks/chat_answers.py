@@ -84,7 +84,7 @@ def excerpt(body: bytes) -> str:
 
 
 def _failure(status: int, message: str, document: Any, url: str) -> RemoteError:
-    said = f"{url} answered {status}: {message}"
+    said = f"{url} answered {status}: {message.rstrip('.')}"
     if 300 <= status < 400:
         return EndpointRefused(f"{said}. Set the address that it points to as the endpoint's base_url.")
     if status in _PASSING or status >= 500:

@@ -142,10 +142,13 @@ class EndpointClient:
         while True:
             try:
                 async with limits.slots:
-                    await limits.turn(tokens, self.url)
-                    started = time.perf_counter()
-                    outcome = await self._once(data, read, on_body() if on_body else None)
-                    milliseconds = (time.perf_counter() - started) * 1000
+                    try:
+                        await limits.turn(tokens, self.url)
+                        started = time.perf_counter()
+                        outcome = await self._once(data, read, on_body() if on_body else None)
+                        milliseconds = (time.perf_counter() - started) * 1000
+                    finally:
+                        limits.circuit.abandoned()  # however it ended, nobody waits for this request any more
             except RemoteError as error:
                 error.attempts = attempt
                 raise
@@ -190,9 +193,6 @@ class EndpointClient:
             ) from None
         except OSError as error:
             said = f"{self.url} cannot be reached or broke off: {str(error) or type(error).__name__}"
-        except asyncio.CancelledError:
-            circuit.abandoned()
-            raise
         if reply is not None and reply.status in _WORKING:
             circuit.success()
         else:
