@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Whole files go to two processes, which share nothing; each computes in one thread.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test fast check lint format types clean
 
@@ -10,10 +12,10 @@ demo: $(STAMP)
 	$(BIN)/flywheel demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 check: lint types test
 
