@@ -101,7 +101,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     """One candidate on the evaluation items in one of three ways.
 
     `primary` names the score that stands for the whole in tables. `error` set means that it was not run, or not to
-    its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC.
+    its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC. `specialist` is where the items and
+    the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
     """
 
     eval_type: EvalType
@@ -117,6 +118,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     predictions: str | None = None
     overrides: dict[str, Any] = {}
     error: str | None = None
+    specialist: str | None = None
 
 
 class LossPoint(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ HOW_TO_ASK = {
     "timeout_seconds",
     "max_attempts",
     "confidence_level",
+    "extra_items",
 }
 """Settings that change no answer: a resumed run may have others and keeps its answers."""
 

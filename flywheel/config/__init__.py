@@ -17,6 +17,7 @@ from flywheel.config.analysis import (
 )
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.decision import DecisionConfig
 from flywheel.config.endpoints import EmbedderConfig
 from flywheel.config.judge import JudgeConfig, JudgeMetricConfig
 from flywheel.config.metrics import ArgumentConfig, CustomMetricConfig, MetricsConfig
@@ -32,6 +33,7 @@ __all__ = [
     "CustomMetricConfig",
     "CustomizerConfig",
     "DataSplitConfig",
+    "DecisionConfig",
     "DedupConfig",
     "DeploymentConfig",
     "EmbedderConfig",

@@ -126,6 +126,12 @@ class EvaluationConfig(Settings):
         default=512, ge=1, description="Longest answer, in tokens, where the logged request set no bound."
     )
     confidence_level: float = Field(default=0.95, gt=0.5, lt=1, description="Level of every interval.")
+    extra_items: str = Field(
+        default="",
+        description="JSONL file of further items, such as `flywheel divergent RUN --export` writes. They are asked as "
+        "well, of the base and of the fine-tuned model, and scored apart as specialist/<metric>. Near-copies of "
+        "training rows are left out.",
+    )
     evaluator: Literal["flywheel", "nemo"] = Field(
         default="flywheel",
         description="Who asks the items: 'flywheel' itself, or jobs of the NeMo Evaluator where that is the platform.",

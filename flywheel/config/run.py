@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from flywheel.config.analysis import AnalysisConfig, HistoryConfig
 from flywheel.config.base import Settings
 from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.decision import DecisionConfig
 from flywheel.config.judge import JudgeConfig
 from flywheel.config.metrics import MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
@@ -77,6 +78,9 @@ class FlywheelConfig(Settings):
     )
     history_config: HistoryConfig = Field(
         default=HistoryConfig(), description="What is kept from run to run."
+    )
+    decision_config: DecisionConfig = Field(
+        default=DecisionConfig(), description="Whether a run waits for a person's decision."
     )
     connections: ConnectionsConfig = Field(
         default=ConnectionsConfig(), description="Where logs, datasets, history and models are."

@@ -1,0 +1,57 @@
+"""An evaluation set beside the run's own: items that somebody kept because models found them hard.
+
+Their scores stand apart: such items are chosen for being difficult, so a mean over both would say nothing. Items that
+are near to what the candidate learns from are left out, or they would be counted as understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flywheel.datasets.similarity import LexicalIndex, jaccard, shingles
+from flywheel.evaluation.divergent import prompt_text
+from flywheel.results import EvalItem
+
+PREFIX = "specialist/"
+NEAR = 0.8
+"""Jaccard similarity of the prompts' shingles from which an item counts as learned."""
+
+_WORTH_COMPARING = 0.5  # cosine, below which two texts are never that near
+_AT_ONCE = 256
+
+
+def not_learned(
+    items: Sequence[EvalItem], training: Sequence[Mapping[str, Any]], near: float = NEAR
+) -> list[EvalItem]:
+    """The items whose prompt is no near-copy of a training row's.
+
+    Args:
+        items: The specialist items.
+        training: Rows `{"messages": [...]}` of the training and validation sets; the last message is the answer.
+        near: Jaccard similarity from which two prompts are copies.
+    """
+    prompts = [prompt_text(item) for item in items]
+    learned = [_prompt_of_row(row) for row in training]
+    if not items or not learned:
+        return list(items)
+    index = LexicalIndex(learned)
+    kept = []
+    for start in range(0, len(items), _AT_ONCE):
+        part = prompts[start : start + _AT_ONCE]
+        close = index.similarities(part)
+        for place, prompt in enumerate(part):
+            mine = shingles(prompt)
+            rivals = (int(row) for row in (close[place] >= _WORTH_COMPARING).nonzero()[0])
+            same = any(
+                learned[row] == prompt or jaccard(mine, shingles(learned[row])) >= near for row in rivals
+            )
+            if not same:
+                kept.append(items[start + place])
+    return kept
+
+
+def _prompt_of_row(row: Mapping[str, Any]) -> str:
+    messages = row.get("messages")
+    history = list(messages)[:-1] if isinstance(messages, list) else []
+    return prompt_text(EvalItem("", {"messages": history}, {}, ""))
