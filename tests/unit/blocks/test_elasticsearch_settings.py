@@ -85,6 +85,11 @@ def test_a_certificate_file_that_is_not_there_is_an_error_of_the_settings() -> N
         connect(ElasticsearchSettings(hosts=("https://es.example",), ca_certs="/nowhere/ca.pem"))
 
 
+def test_an_index_in_an_address_of_a_block_is_not_passed_over() -> None:
+    with pytest.raises(ConfigError, match="names the index calls"):
+        connect(ElasticsearchSettings(hosts=("elasticsearch://es.example/calls",)))
+
+
 def test_a_block_with_contradicting_credentials_does_not_connect() -> None:
     block = ElasticsearchLogs(api_key="a", username="u", password="p")
     with pytest.raises(ConfigError):
