@@ -128,7 +128,9 @@ def normalised_host(url: str) -> str:
     if address.username or address.password:
         raise ConfigError("An address of Elasticsearch holds a password; put it into the fields made for it.")
     if address.index:
-        raise ConfigError(f"An address of Elasticsearch names the index {address.index}; put it into `index`.")
+        raise ConfigError(
+            f"An address of Elasticsearch names the index {address.index}; put it into `index`."
+        )
     return address.host
 
 
