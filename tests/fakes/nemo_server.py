@@ -122,6 +122,8 @@ class NemoServer:
             if fault is not None and fault.kind == "hang":
                 await self._stop.wait()
                 return web.Response(status=503)
+            if fault is not None and fault.kind == "slow":
+                await asyncio.sleep(fault.seconds)
             if fault is not None and fault.kind == "instead":
                 response: web.StreamResponse = _said(fault)
             else:

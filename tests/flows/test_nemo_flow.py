@@ -126,19 +126,19 @@ async def test_a_run_may_leave_the_evaluations_to_nemo_and_has_the_same_shape_of
     config: FlywheelConfig, nemo: NemoServer
 ) -> None:
     settings = EvaluationConfig(evaluator="nemo", nemo_judge_model="meta/judge")
-    one = config.model_copy(update={"candidates": config.candidates[:1], "evaluation_config": settings})
+    candidate = config.candidates[0].model_copy(update={"customize": False})
+    one = config.model_copy(update={"candidates": [candidate], "evaluation_config": settings})
     _, result = await run(one)
 
     found = scores(result, "small")
     assert result.status == "completed"
-    assert found["base-eval"] < found["icl-eval"] < found["customized-eval"]  # type: ignore[operator]
+    assert found["base-eval"] < found["icl-eval"]  # type: ignore[operator]
     base = result.candidates[0].evaluations[0]
     score = base.scores["function_name_and_args_accuracy"]
     assert score.n + score.unscored == 30
     own, judged = base.scores["nemo_function_name_and_args"], base.scores["nemo_judge_similarity"]
     assert own.n + judged.n == 30
     assert base.usage.tokens_in > 0
-    assert len(nemo.happened("evaluated")) == 3
-    assert nemo.hub.repos.keys() == {
-        ("model", model.partition("@")[0]) for model in nemo.happened("completed")
-    }
+    assert len(nemo.happened("evaluated")) == 2
+    assert nemo.hub.repos == {}
+    assert nemo.deployments.look() == {}

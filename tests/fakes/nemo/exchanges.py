@@ -26,15 +26,16 @@ class Fault:
     """What happens to the next `times` requests whose "METHOD path" matches `route` from its beginning.
 
     "lose" does the work and drops the connection; "after" does the work and answers with `status` and `body` all the
-    same; "instead" answers so without doing anything; "hang" never answers.
+    same; "instead" answers so without doing anything; "slow" does the work after a while; "hang" never answers.
     """
 
     route: str
-    kind: Literal["lose", "after", "instead", "hang"]
+    kind: Literal["lose", "after", "instead", "slow", "hang"]
     status: int = 502
     body: str = '{"detail": "upstream gone"}'
     times: int = 1
     content_type: str = "application/json"
+    seconds: float = 0.2
 
     def takes(self, method: str, path: str) -> bool:
         """Whether this request is hit; counts it."""

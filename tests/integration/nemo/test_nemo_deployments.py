@@ -223,18 +223,21 @@ async def test_the_context_length_is_the_models_own_where_the_platform_knows_it(
         assert await platform.context_length(candidate.model_copy(update={"context_length": own})) == expected
 
 
-async def test_cancelling_while_the_request_is_under_way_leaves_nothing_unseen(
+async def test_what_a_request_creates_after_its_cancellation_is_shut_down_too(
     nemo: NemoServer, platform: NemoPlatform, candidate: CandidateConfig
 ) -> None:
-    nemo.misbehave.start_seconds = 1e9
+    slow = Fault(POST, "slow")
+    nemo.faults = [slow]
     task = asyncio.create_task(platform.deploy("fw-run-small", candidate, silent))
-    while not nemo.happened("deployed"):
-        await asyncio.sleep(0.001)
+    while slow.times:
+        await asyncio.sleep(0.002)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await platform.shut_down("fw-run-small")
+    await asyncio.sleep(2 * slow.seconds)
 
+    assert len(nemo.happened("deployed")) == 1
     assert nemo.deployments.look() == {}
 
 

@@ -267,16 +267,19 @@ async def test_cancelling_stops_the_job_and_sees_it_stopped(
     assert posts == [f"/v1/customization/jobs/{job['id']}/cancel"]
 
 
-async def test_cancelling_while_the_job_is_being_created_cancels_it_too(
+async def test_what_a_request_creates_after_its_cancellation_is_cancelled_too(
     nemo: NemoServer, platform: NemoPlatform, request_for: FineTuneRequest
 ) -> None:
-    nemo.misbehave.queued_jobs = {NAME}
+    slow = Fault(CREATE, "slow")
+    nemo.faults = [slow]
     work = asyncio.create_task(platform.fine_tune(request_for, silent))
-    while not nemo.happened("submitted"):
-        await asyncio.sleep(0)
+    while slow.times:
+        await asyncio.sleep(0.002)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
+    await asyncio.sleep(2 * slow.seconds)
+
     (job,) = nemo.customizer.jobs.values()
     assert job["status"] == "cancelled"
 
