@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from blocks.connections import open_dataset_store
+from blocks.run_evidence import evidence_of
 from flywheel.config import FlywheelConfig
 from flywheel.naming import slug
+from flywheel.report import analysis_tables
+from flywheel.report.bounded import bounded
 from flywheel.report.certificate import certificate_markdown
-from flywheel.report.summary import summary_markdown
-from flywheel.report.tables import all_scores_rows, funnel_rows, results_rows
+from flywheel.report.html.pictures import score_picture
+from flywheel.report.html.svg import as_image
+from flywheel.report.summary_page import summary_markdown
+from flywheel.report.tables import Row, all_scores_rows, funnel_rows, results_rows
 from flywheel.results import RunResult
 from tasks.curation import CuratedData
-from tasks.divergent import divergent_table
+from tasks.divergent import worst_answers
 
 MOST_DIVERGENT = 50
 
 
 @task(task_run_name="publish", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 async def publish_results(run: RunResult, config: FlywheelConfig, data: CuratedData) -> None:
-    """Create the run's artifacts: summary, results, scores, funnel, certificate, divergent answers."""
+    """Create the run's artifacts: a summary to read first, and a table for each thing that it leans on."""
     name = slug(run.workload_id)
     what = f"{run.workload_id} of {run.client_id}, run {run.run_id}"
     store = await open_dataset_store(config.connections)
-    certificate = json.loads(
-        (store.open(data.assignment.ref) / "certificate.json").read_text(encoding="utf-8")
-    )
-    await acreate_markdown_artifact(
-        summary_markdown(run), key=f"summary-{name}", description=f"Summary: {what}"
-    )
-    await acreate_table_artifact(results_rows(run), key=f"results-{name}", description=f"Results: {what}")
-    await acreate_table_artifact(
-        all_scores_rows(run), key=f"scores-{name}", description=f"All scores: {what}"
-    )
-    await acreate_table_artifact(funnel_rows(run.funnel), key=f"funnel-{name}", description=f"Funnel: {what}")
-    await acreate_markdown_artifact(
-        certificate_markdown(certificate), key=f"leakage-{name}", description=f"Leakage certificate: {what}"
-    )
-    await acreate_table_artifact(
-        divergent_table(run, store, most=MOST_DIVERGENT),
-        key=f"divergent-{name}",
-        description=f"Divergent answers, worst {MOST_DIVERGENT}: {what}",
-    )
+    evidence = await asyncio.to_thread(evidence_of, run, store)
+    drawing = score_picture(run)
+    summary = summary_markdown(run, as_image(drawing, "Scores with their intervals") if drawing else "")
+    await acreate_markdown_artifact(summary, key=f"summary-{name}", description=f"Summary: {what}")
+    if evidence.certificate:
+        await acreate_markdown_artifact(
+            certificate_markdown(evidence.certificate),
+            key=f"leakage-{name}",
+            description=f"Leakage certificate: {what}",
+        )
+    divergent = worst_answers(run, evidence, most=MOST_DIVERGENT)
+    for kind, title, rows, whole, empty in _tables(run, divergent):
+        await acreate_table_artifact(
+            bounded(rows, whole, empty=empty), key=f"{kind}-{name}", description=f"{title}: {what}"
+        )
+
+
+def _tables(run: RunResult, divergent: list[Row]) -> list[tuple[str, str, list[Row], str, str]]:
+    """Kind, title, rows, where all of them are, and what to say where there are none."""
+    report, results = f"flywheel report {run.run_id}", f"flywheel results {run.run_id}"
+    tables = analysis_tables
+    return [
+        ("verdicts", "Verdicts", tables.verdict_rows(run), report, "No verdict was reached in this run."),
+        ("results", "Results", results_rows(run), results, "No candidate has results."),
+        ("scores", "All scores", all_scores_rows(run), results, "Nothing was scored."),
+        ("costs", "Costs", tables.cost_rows(run), report, "No costs were computed: no prices were given."),
+        (
+            "regressions",
+            "Against earlier runs",
+            tables.regression_rows(run),
+            report,
+            "No earlier run asked the same items.",
+        ),
+        ("judges", "Judge health", tables.judge_health_rows(run), report, "No judge was asked in this run."),
+        ("funnel", "Funnel", funnel_rows(run.funnel), results, "Curation did not get to its end."),
+        (
+            "divergent",
+            f"Divergent answers, worst {MOST_DIVERGENT}",
+            divergent,
+            f"flywheel divergent {run.run_id}",
+            "No answer differs from production's.",
+        ),
+        (
+            "decision",
+            "Promotion checklist",
+            tables.checklist_rows(run),
+            report,
+            "No candidate was surfaced, so there is no checklist.",
+        ),
+    ]

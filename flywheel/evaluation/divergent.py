@@ -31,6 +31,9 @@ KINDS = {
 }
 """What is wrong with an answer, and how bad that is: acting wrongly is worse than not acting."""
 
+JUDGED, JUDGED_SAME = "similarity", 0.8
+"""Where a judge rated two texts, its score says how far they differ; from here on they say the same."""
+
 _MOST_HISTORY = 6
 
 
@@ -99,7 +102,10 @@ def _divergence(item: EvalItem, prediction: Prediction) -> DivergentAnswer | Non
     score = prediction.scores.get(metric)
     if score is None and calls and not reference:
         score = 0.0  # a call where neither the reference nor the request knows of any
-    if score is None or score >= 1:
+    same = 1.0
+    if not reference and not calls and (judged := prediction.scores.get(JUDGED)) is not None:
+        score, same = judged, JUDGED_SAME
+    if score is None or score >= same:
         return None
     kind = _kind(reference, calls)
     return DivergentAnswer(

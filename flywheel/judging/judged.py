@@ -33,11 +33,12 @@ def judged_evaluation(
     primary: str,
     level: float,
 ) -> Evaluation:
-    """`evaluation` with all scores of `predictions`, which lie at `uri`."""
-    scores = scores_of(items, {prediction.id: prediction for prediction in predictions}, level)
+    """`evaluation` with all scores of `predictions`, which lie at `uri`, beside those of a specialist set."""
+    own = scores_of(items, {prediction.id: prediction for prediction in predictions}, level)
+    scores = evaluation.scores | own
     return msgspec.structs.replace(
         evaluation,
         scores=scores,
         predictions=uri,
-        primary=primary if primary in scores else evaluation.primary,
+        primary=primary if primary in own else evaluation.primary,
     )

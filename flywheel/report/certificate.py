@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flywheel.report.escaping import code_block, markdown
+from flywheel.report.escaping import code_block, markdown, shortened
+
+MOST_CHARACTERS = 200_000
+"""Of the document: what a browser shows at once. The whole is with the datasets of the run."""
 
 
 def certificate_markdown(certificate: dict[str, Any]) -> str:
@@ -26,7 +29,7 @@ def certificate_markdown(certificate: dict[str, Any]) -> str:
         "",
         "## The whole document",
         "",
-        code_block(json.dumps(certificate, indent=2, ensure_ascii=False)),
+        code_block(shortened(json.dumps(certificate, indent=2, ensure_ascii=False), MOST_CHARACTERS)),
         "",
     ]
     return "\n".join(lines)

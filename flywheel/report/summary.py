@@ -1,23 +1,18 @@
-"""The run in words: one line for a state message, one page of Markdown for the UI."""
+"""The run in a line, for a state message, and rows as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flywheel.analysis import Analysis
 from flywheel.report.escaping import markdown
-from flywheel.report.tables import (
-    Row,
-    funnel_rows,
-    primary_metric_of,
-    primary_score,
-    results_rows,
-    score_text,
-)
-from flywheel.results import CandidateResult, Evaluation, RunResult
+from flywheel.report.numbers import score_text
+from flywheel.report.tables import Row, primary_score
+from flywheel.results import CandidateResult, Evaluation
 
 
-def headline(results: Sequence[CandidateResult]) -> str:
-    """ "2 of 3 candidates completed; partial: a; failed: b (why)." and the best score there is."""
+def headline(results: Sequence[CandidateResult], analysis: Analysis | None = None) -> str:
+    """ "2 of 3 candidates completed; partial: a; failed: b (why)." and the conclusion, else the best score there is."""
     completed = sum(result.status == "completed" for result in results)
     parts = [f"{completed} of {len(results)} candidates completed"]
     for status in ("partial", "failed", "cancelled"):
@@ -29,7 +24,9 @@ def headline(results: Sequence[CandidateResult]) -> str:
         if named:
             parts.append(f"{status}: {', '.join(named)}")
     best = best_evaluation(results)
-    if best:
+    if analysis and analysis.conclusion:
+        parts.append(analysis.conclusion)
+    elif best:
         candidate, evaluation = best
         score = score_text(primary_score(evaluation))
         parts.append(f"best: {candidate.candidate} {evaluation.eval_type} {evaluation.primary} {score}")
@@ -47,35 +44,6 @@ def best_evaluation(results: Sequence[CandidateResult]) -> tuple[CandidateResult
             if best is None or score.value > best[0]:
                 best = (score.value, result, evaluation)
     return (best[1], best[2]) if best else None
-
-
-def summary_markdown(run: RunResult) -> str:
-    """What a person who opens the run should read first."""
-    lines = [
-        f"# {markdown(run.workload_id)}",
-        "",
-        f"Client {markdown(run.client_id)}, run `{run.run_id}`, **{run.status}**. {markdown(run.message)}",
-        "",
-        f"Reference answers: the production model {markdown(run.production_model or 'unknown')}. The score is "
-        f"`{primary_metric_of(run)}`, the agreement with its answers on held-out items, with its interval; unscored "
-        "items are not zeros.",
-        "",
-        "## Results",
-        "",
-        markdown_table(results_rows(run)),
-        "",
-        "## Where the records went",
-        "",
-        markdown_table(funnel_rows(run.funnel)),
-        "",
-        "## Before anybody acts on this",
-        "",
-        "- Look at the divergent answers: a high score says nothing about what is wrong in the rest.",
-        "- Compare tokens × latency, not scores alone: a smaller model may write longer answers.",
-        "- Nothing has been promoted or deployed, and nothing will be: that is a person's decision.",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def markdown_table(rows: Sequence[Row]) -> str:

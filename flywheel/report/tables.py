@@ -18,7 +18,7 @@ Row = dict[str, Any]
 FUNNEL_LABELS = {
     "lines": "lines in the log",
     "out_of_scope": "other workloads, clients or times",
-    "over_limit": "older than the limit",
+    "over_limit": "left out by the limit",
     "read": "read",
     "invalid": "invalid",
     "exact_duplicates": "exact duplicates",

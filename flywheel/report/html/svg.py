@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 from markupsafe import Markup, escape
@@ -67,6 +68,12 @@ def standalone(drawing: Markup) -> Markup:
     return Markup(
         str(drawing).replace("</title>", f"</title><style>{STYLE}</style>", 1)  # the first one is ours
     )
+
+
+def as_image(drawing: Markup, words: str) -> str:
+    """A chart as a Markdown image that holds itself; `words` is what is said where it is not shown."""
+    data = base64.b64encode(standalone(drawing).encode()).decode()
+    return f"![{words}](data:image/svg+xml;base64,{data})"
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:

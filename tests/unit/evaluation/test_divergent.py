@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from flywheel.evaluation.aggregate import score_predictions
-from flywheel.evaluation.divergent import compare_lines, divergent_answers, prompt_text
+from flywheel.evaluation.divergent import JUDGED_SAME, compare_lines, divergent_answers, prompt_text
 from flywheel.results import EvalItem, Prediction
 from tests.fakes.chat_server import completion
 from tests.unit.evaluation.cases import calls, item, text
@@ -79,3 +79,15 @@ def test_an_empty_answer_is_shown_as_one() -> None:
     lines = compare_lines(found, width=9)
     assert lines[0] == "different text (a)"
     assert lines[1] == "  prompt:    question…"
+
+
+def test_where_a_judge_rated_two_texts_its_score_says_whether_they_differ() -> None:
+    asked = item(text("Hello"), "hello")
+    rated = {
+        score: divergent_answers(
+            [asked], [Prediction("hello", text("Hi"), scores={"rouge_l": 0.3, "similarity": score})]
+        )
+        for score in (JUDGED_SAME, 0.2)
+    }
+    assert rated[JUDGED_SAME] == []
+    assert [found.score for found in rated[0.2]] == [0.2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from flywheel.report.history import history_document, history_rows
-from flywheel.report.summary import best_evaluation, headline, summary_markdown
+from flywheel.report.summary import best_evaluation, headline
+from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
 from flywheel.results import CandidateResult, Evaluation, Interval, RunResult, Score, Usage
 

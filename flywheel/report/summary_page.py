@@ -1,0 +1,66 @@
+"""The page of Markdown that a person who opens a run should read first."""
+
+from __future__ import annotations
+
+from flywheel.report.analysis_tables import cost_rows, regression_rows, verdict_rows
+from flywheel.report.escaping import markdown
+from flywheel.report.next_steps import conclusion, next_steps
+from flywheel.report.summary import markdown_table
+from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows
+from flywheel.results import RunResult
+
+MOST_ROWS = 40
+
+
+def summary_markdown(run: RunResult, picture: str = "") -> str:
+    """What the run comes to, what to do now, and the tables behind it.
+
+    Args:
+        run: A run that has ended.
+        picture: A chart as Markdown, made by us: it is not escaped.
+    """
+    lines = [
+        f"# {markdown(run.workload_id)}",
+        "",
+        f"**{markdown(conclusion(run))}**",
+        "",
+        f"Client {markdown(run.client_id)}, run `{run.run_id}`, {run.status}. {markdown(run.message)}",
+        "",
+        "## What to do now",
+        "",
+        *(f"- {markdown(step)}" for step in next_steps(run)),
+        "",
+        "## Verdicts",
+        "",
+        markdown_table(verdict_rows(run)[:MOST_ROWS])
+        if run.analysis and run.analysis.verdicts
+        else "No verdict was reached in this run: nothing says whether a candidate is as good as production.",
+        "",
+        "## Results",
+        "",
+        f"Reference answers: the production model {markdown(run.production_model or 'unknown')}. The score is "
+        f"`{primary_metric_of(run)}`, the agreement with its answers on held-out items, with its interval; unscored "
+        "items are not zeros.",
+        "",
+        *([picture, ""] if picture else []),
+        markdown_table(results_rows(run)[:MOST_ROWS]),
+        "",
+        *_section("Costs", cost_rows(run)),
+        *_section("Against earlier runs", regression_rows(run)),
+        "## Where the records went",
+        "",
+        markdown_table(funnel_rows(run.funnel)),
+        "",
+        "## Before anybody acts on this",
+        "",
+        "- Look at the divergent answers: a high score says nothing about what is wrong in the rest.",
+        "- Compare tokens × latency, not scores alone: a smaller model may write longer answers.",
+        "- Nothing has been promoted or deployed, and nothing will be: that is a person's decision.",
+        f"- Everything on one page, with charts: `flywheel report {run.run_id}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _section(title: str, rows: list[dict[str, object]]) -> list[str]:
+    return [f"## {title}", "", markdown_table(rows[:MOST_ROWS]), ""] if rows else []
