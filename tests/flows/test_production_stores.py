@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from blocks.connections import open_dataset_store, open_run_store
@@ -71,3 +75,24 @@ async def test_two_runs_at_once_keep_their_history_in_mongodb_and_their_datasets
     assert not (tmp_path / "home" / "runs.sqlite").exists()
     assert not (tmp_path / "home" / "datasets").exists()
     assert len(list((tmp_path / "shared" / "datasets").glob("*.json"))) == 1
+
+
+def test_a_process_that_never_saw_the_block_can_use_it(blocks: dict[str, str], tmp_path: Path) -> None:
+    # Prefect finds only those block classes that were imported.
+    shown = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "flywheel.cli.main",
+            "runs",
+            "--set",
+            f"connections.run_store={blocks['run_store']}",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FLYWHEEL_HOME": str(tmp_path), "PREFECT_API_URL": str(PREFECT_API_URL.value())},
+        timeout=60,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "No runs yet" in shown.stdout
