@@ -124,7 +124,7 @@ def sweep_directory(root: Path, older_than: timedelta) -> list[Path]:
     changed for `older_than`. What a living process writes stays. Old files of locks go too.
     """
     gone = []
-    for directory in sorted(root.glob("**/.staging-*")):
+    for directory in sorted([*root.glob("*/.staging-*"), *root.glob("*/*/.staging-*")]):
         match = _STAGING.fullmatch(directory.name)
         if match is None:
             continue
