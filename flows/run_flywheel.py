@@ -26,6 +26,7 @@ from flywheel.errors import FlywheelError
 from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
 from flywheel.results import CandidateResult, RunResult
+from tasks.analysis import analyse
 from tasks.artifacts import publish_results
 from tasks.curation import (
     CuratedData,
@@ -39,6 +40,7 @@ from tasks.curation import (
 from tasks.decisions import wait_for_decisions
 from tasks.gpu_slots import ensure_gpu_slots
 from tasks.judging import check_judge_and_metrics
+from tasks.production import ask_production_again
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
 
@@ -122,9 +124,11 @@ async def candidate_outcome(
 async def finish(
     run_id: str, config: FlywheelConfig, data: CuratedData, results: list[CandidateResult]
 ) -> State[RunResult]:
-    """Derive the run's state from its candidates, publish what was found, and end."""
+    """Derive the run's state from its candidates, conclude, publish what was found, and end."""
     status = run_status(results)
-    message = headline(results)
+    replayed = await ask_production_again(run_id, config, data) if status != "failed" else None
+    analysis = await analyse(run_id, config, data, replayed)
+    message = headline(results, analysis)
     run = await end_run(run_id, config, status, message)
     await publish_results(run, config, data)
     if status == "failed":

@@ -64,7 +64,7 @@ async def keep_curation(
     store = await open_dataset_store(config.connections)
     items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
     models = sorted({str(item.response["model"]) for item in items if item.response.get("model")})
-    return await _update(
+    return await change_run(
         run_id,
         config,
         lambda run: msgspec.structs.replace(
@@ -93,7 +93,7 @@ async def keep_candidate(run_id: str, config: FlywheelConfig, result: CandidateR
             others.append(result)
         return msgspec.structs.replace(run, candidates=others)
 
-    await _update(run_id, config, with_result)
+    await change_run(run_id, config, with_result)
 
 
 @task(
@@ -115,7 +115,7 @@ async def mark_ended(
 ) -> RunResult:
     """What `end_run` does, callable where no task may start any more: while a cancellation unwinds the flow."""
     ended = datetime.now(UTC).isoformat()
-    return await _update(
+    return await change_run(
         run_id,
         config,
         lambda run: msgspec.structs.replace(
@@ -162,7 +162,7 @@ def _pending(config: FlywheelConfig) -> list[CandidateResult]:
     ]
 
 
-async def _update(run_id: str, config: FlywheelConfig, change: Callable[[RunResult], RunResult]) -> RunResult:
+async def change_run(run_id: str, config: FlywheelConfig, change: Callable[[RunResult], RunResult]) -> RunResult:
     """Change the stored run. In a thread: a database that is away for a while must not hold up the event loop."""
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):

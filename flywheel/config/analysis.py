@@ -134,10 +134,6 @@ class AnalysisConfig(Settings):
         max_length=1000,
         description="What models cost. A model without a price has no cost; it is shown as missing.",
     )
-    require_decision: bool = Field(
-        default=False,
-        description="Pause a run that surfaced candidates until a person has decided of each in the Prefect UI.",
-    )
 
     def thresholds_for(self, workload_id: str) -> ThresholdsConfig:
         """The workload's own thresholds, else the run's."""

@@ -12,7 +12,7 @@ from flywheel.results import CandidateResult, Evaluation
 
 
 def headline(results: Sequence[CandidateResult], analysis: Analysis | None = None) -> str:
-    """ "2 of 3 candidates completed; partial: a; failed: b (why)." and the conclusion, else the best score there is."""
+    """ "2 of 3 candidates completed; partial: a; failed: b (why)." and the conclusion, else the best score."""
     completed = sum(result.status == "completed" for result in results)
     parts = [f"{completed} of {len(results)} candidates completed"]
     for status in ("partial", "failed", "cancelled"):
