@@ -9,10 +9,29 @@ from hypothesis import strategies as st
 
 from blocks.nemo.customization_jobs import read_status, read_time
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=True) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
+POINT = {"step": 1, "timestamp": "x", "value": 0.5}
+VALUES = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        7,
+        2.5,
+        float("inf"),
+        float("nan"),
+        "",
+        "running",
+        [],
+        {},
+        [None],
+        ["x"],
+        [{}],
+        [{"message": None}],
+    ]
+    + [
+        {"metrics": value}
+        for value in (None, {}, {"train_loss": [POINT]}, {"train_loss": [None]}, {"val_loss": 3})
+    ]
 )
 FIELDS = [
     "status",
@@ -25,7 +44,7 @@ FIELDS = [
 FIELDS += ["train_loss", "val_loss", "metrics", "status_logs", "updated_at"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @example({"steps_completed": float("inf"), "percentage_done": float("nan")})
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_a_status_of_any_shape_is_read(document: dict[str, Any]) -> None:
