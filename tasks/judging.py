@@ -23,6 +23,7 @@ from flywheel.analysis import JudgeHealth
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
+from flywheel.evaluation.custom_metrics import load_metrics
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.predictions import write_predictions
 from flywheel.judging.files import SHEET_FILE, VERDICTS_FILE, read_labels, write_sheet, write_verdicts
@@ -88,6 +89,7 @@ async def check_judge_and_metrics(config: FlywheelConfig) -> None:
 
     Raises: ConfigError, DataError.
     """
+    load_metrics(config.metrics_config.custom)
     judge = config.judge_config
     if not judge.enabled:
         return

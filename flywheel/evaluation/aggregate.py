@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from flywheel.config.metrics import ArgumentConfig
 from flywheel.errors import DataError
 from flywheel.evaluation.prediction_file import PredictionFile
 from flywheel.evaluation.scoring import (
@@ -14,6 +15,7 @@ from flywheel.evaluation.scoring import (
     METRICS,
     metrics_for,
     primary_metric,
+    reference_calls,
     scored,
     uses_tools,
 )
@@ -39,14 +41,19 @@ def aggregate(
     started_at: str | None = None,
     finished_at: str | None = None,
     runtime_seconds: float | None = None,
+    primary: str = "",
 ) -> Evaluation:
-    """One evaluation from its scored predictions; an item without a prediction counts as unscored."""
+    """One evaluation from its scored predictions; an item without a prediction counts as unscored.
+
+    `primary` names the score that stands for the whole, where it is there.
+    """
     found = by_id(predictions)
+    scores = scores_of(items, found, level)
     return Evaluation(
         eval_type=eval_type,
         model=model,
-        primary=primary_metric(items),
-        scores=scores_of(items, found, level),
+        primary=primary if primary in scores else primary_metric(items),
+        scores=scores,
         items=len(items),
         usage=usage_of(found[item.id] for item in items if item.id in found),
         progress=100.0 * sum(item.id in found for item in items) / len(items) if items else 100.0,
@@ -58,7 +65,9 @@ def aggregate(
     )
 
 
-def score_predictions(items: Sequence[EvalItem], predictions: Predictions) -> list[Prediction]:
+def score_predictions(
+    items: Sequence[EvalItem], predictions: Predictions, rules: Sequence[ArgumentConfig] = ()
+) -> list[Prediction]:
     """Each item's prediction with its scores, in the order of the items; a missing one as an error of its own.
 
     Raises: DataError for a prediction that belongs to no item.
@@ -71,7 +80,9 @@ def score_predictions(items: Sequence[EvalItem], predictions: Predictions) -> li
             f"{len(unknown)} predictions belong to no item, e.g. {unknown[0]!r}; score them against the items that "
             "they were made from."
         )
-    return [scored(item, found.get(item.id) or Prediction(item.id, error=MISSING), tools) for item in items]
+    return [
+        scored(item, found.get(item.id) or Prediction(item.id, error=MISSING), tools, rules) for item in items
+    ]
 
 
 def scores_of(
@@ -85,21 +96,40 @@ def scores_of(
     tools = uses_tools(items)
     values: dict[str, list[float | None]] = {}
     clusters: dict[str, list[str]] = {}
+    others: dict[bool, set[str]] = {True: set(), False: set()}
+    without: list[tuple[bool, str]] = []
     for item in items:
         prediction = predictions.get(item.id)
         for metric in metrics_for(item, tools):
             values.setdefault(metric, []).append(prediction.scores.get(metric) if prediction else None)
             clusters.setdefault(metric, []).append(item.cluster)
+        calls = bool(reference_calls(item))
+        if prediction is None:
+            without.append((calls, item.cluster))
+            continue
         # Somebody else's verdicts, such as a platform's or a judge's, apply where they were given.
-        for metric, value in prediction.scores.items() if prediction else ():
+        for metric, value in prediction.scores.items():
             if metric not in METRICS_SET:
+                others[calls].add(metric)
                 values.setdefault(metric, []).append(value)
                 clusters.setdefault(metric, []).append(item.cluster)
+    for calls, cluster in without:  # nobody could say; they apply to all items of a kind, or to none
+        for metric in others[calls]:
+            values[metric].append(None)
+            clusters[metric].append(cluster)
     return {
-        metric: mean_score(values[metric], clusters[metric], level=level, binary=metric in BINARY_METRICS)
+        metric: mean_score(
+            values[metric], clusters[metric], level=level, binary=_binary(metric, values[metric])
+        )
         for metric in (*METRICS, *sorted(values.keys() - METRICS_SET))
         if metric in values
     }
+
+
+def _binary(metric: str, values: Sequence[float | None]) -> bool:
+    if metric in METRICS_SET:
+        return metric in BINARY_METRICS
+    return all(value is None or value in (0.0, 1.0) for value in values)
 
 
 def usage_of(predictions: Iterable[Prediction]) -> Usage:

@@ -5,11 +5,14 @@ The rules, in the order of what they look at:
 - numbers are equal by value (1 equals 1.0), whole numbers exactly; a boolean is never a number;
 - a string is never a number: a tool that takes 5 may refuse "5". One exception favours nobody: where the schema asks
   for a number or a boolean and the *reference* was logged as a string, the reference is read as what the schema says;
-- strings are equal after Unicode composition (NFC) and without surrounding white space; exactly where the schema
-  lists the values or a pattern, because those are identifiers;
+- strings are equal after Unicode composition (NFC) and without surrounding white space; exactly where they are
+  identifiers: the schema lists the values, a pattern or a format of names, or the argument is called `id` or `..._id`;
+- where the schema says `format: date-time`, two times are equal that name one instant in whatever zone;
 - arrays are equal in order, in any order where the schema says `uniqueItems`;
 - objects are equal key by key. A key that one side leaves out equals the schema's default; null where the schema
   admits null and gives no default. A required key that is missing equals nothing.
+
+A rule of the user's own for an argument (`comparators`) stands over all of these.
 
 Without a schema nothing is known of defaults and order, so only the plain rules hold. Known departure from the
 Berkeley Function-Calling Leaderboard: there strings are also compared without case and punctuation.
@@ -25,11 +28,13 @@ from typing import Any
 import msgspec
 
 from flywheel.evaluation.assignment import all_matched
+from flywheel.evaluation.comparators import Rule, follows, instant, rule_of
 from flywheel.evaluation.schema_view import (
     NO_SCHEMA,
     Schema,
     admits_null,
     alternatives,
+    names_an_identifier,
     names_its_values,
     property_schema,
     required_keys,
@@ -86,18 +91,25 @@ class _Comparison:
     ) -> tuple[int, int]:
         schema = resolve(schema, self._root)
         required = required_keys(schema)
-        keys = reference.keys() | candidate.keys()
-        right = 0
-        for key in keys:
+        right = total = 0
+        for key in reference.keys() | candidate.keys():
             of_key = property_schema(schema, key, self._root)
-            if key in reference and key in candidate:
+            rule = rule_of(of_key)
+            if rule is not None and rule.compare == "ignore":
+                continue
+            total += 1
+            if rule is None and names_an_identifier(key) and _are_strings(reference, candidate, key):
+                right += bool(reference[key] == candidate[key])
+            elif key in reference and key in candidate:
                 right += self.equal(reference[key], candidate[key], of_key, depth + 1)
             elif key not in required:
                 present = reference[key] if key in reference else candidate[key]
                 right += self._equals_absence(present, of_key, depth)
-        return right, len(keys)
+        return right, total
 
     def _equal_under(self, reference: Any, candidate: Any, schema: Schema, depth: int) -> bool:
+        if (rule := rule_of(schema)) is not None:
+            return self._equal_by_rule(reference, candidate, schema, rule, depth)
         if isinstance(reference, str) and not isinstance(candidate, str):
             reference = _as_the_schema_says(reference, schema)
         if isinstance(reference, bool) or isinstance(candidate, bool):
@@ -105,6 +117,8 @@ class _Comparison:
         if isinstance(reference, int | float) and isinstance(candidate, int | float):
             return _equal_numbers(reference, candidate)
         if isinstance(reference, str) and isinstance(candidate, str):
+            if schema.get("format") == "date-time" and _same_instant(reference, candidate):
+                return True
             light = not names_its_values(schema)
             return reference == candidate or (light and _light(reference) == _light(candidate))
         if isinstance(reference, list) and isinstance(candidate, list):
@@ -113,6 +127,12 @@ class _Comparison:
             right, total = self.keys(reference, candidate, schema, depth)
             return right == total
         return reference is None and candidate is None
+
+    def _equal_by_rule(self, reference: Any, candidate: Any, schema: Schema, rule: Rule, depth: int) -> bool:
+        if rule.compare == "set" and isinstance(reference, list) and isinstance(candidate, list):
+            plain = {key: value for key, value in schema.items() if value is not rule}
+            return self._equal_arrays(reference, candidate, {**plain, "uniqueItems": True}, depth)
+        return follows(rule, reference, candidate)
 
     def _equals_absence(self, value: Any, schema: Schema, depth: int) -> bool:
         if "default" in schema:
@@ -132,6 +152,21 @@ class _Comparison:
             return True
         # Pairing takes the square of the length; a longer list must agree to the letter.
         return len(reference) <= _LONGEST_PAIRED and all_matched(reference, candidate, equal)
+
+
+def _are_strings(reference: Mapping[str, Any], candidate: Mapping[str, Any], key: str) -> bool:
+    return isinstance(reference.get(key), str) and isinstance(candidate.get(key), str)
+
+
+def _same_instant(reference: str, candidate: str) -> bool:
+    left, right = instant(reference), instant(candidate)
+    return (
+        left is not None
+        and right is not None
+        and left.tzinfo is not None
+        and right.tzinfo is not None
+        and left == right
+    )
 
 
 def _equal_numbers(reference: int | float, candidate: int | float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ Schema = Mapping[str, Any]
 
 NO_SCHEMA: Schema = {}
 _MOST_HOPS = 16
+_NAMES = frozenset({"uuid", "uri", "uri-reference", "iri", "email", "idn-email", "hostname", "ipv4", "ipv6"})
+_IDENTIFIER = re.compile(r"(?:^|[_-])(?:id|uuid|guid)$|[a-z](?:Id|ID|Uuid|UUID)$")
 _MOST_BRANCHES = 64
 
 
@@ -83,8 +86,13 @@ def admits_null(schema: Schema) -> bool:
 
 
 def names_its_values(schema: Schema) -> bool:
-    """Whether strings are identifiers: listed one by one, or held to a pattern."""
-    return any(key in schema for key in ("enum", "const", "pattern"))
+    """Whether strings are identifiers: listed one by one, held to a pattern, or of a format of names."""
+    return any(key in schema for key in ("enum", "const", "pattern")) or schema.get("format") in _NAMES
+
+
+def names_an_identifier(key: str) -> bool:
+    """Whether an argument is an identifier by its own name: id, order_id, orderId."""
+    return bool(_IDENTIFIER.search(key))
 
 
 def _branches(schema: Schema) -> list[dict[str, Any]]:

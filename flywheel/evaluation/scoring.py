@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
+from flywheel.config.metrics import ArgumentConfig
 from flywheel.errors import ScoringError
+from flywheel.evaluation.comparators import with_rules
 from flywheel.evaluation.text_metrics import TEXT_METRICS, text_scores
 from flywheel.evaluation.tool_calls import Call, calls_of, partial_credit, same_calls, same_names, schemas_of
 from flywheel.records.answers import answer_message, says_something
@@ -54,7 +56,10 @@ def metrics_for(item: EvalItem, tool_metrics: bool = True) -> tuple[str, ...]:
 
 
 def score_answer(
-    item: EvalItem, response: Mapping[str, Any] | None, tool_metrics: bool = True
+    item: EvalItem,
+    response: Mapping[str, Any] | None,
+    tool_metrics: bool = True,
+    rules: Sequence[ArgumentConfig] = (),
 ) -> dict[str, float | None]:
     """One value in [0, 1] for each metric that applies; None for all of them where there is no usable answer.
 
@@ -62,20 +67,26 @@ def score_answer(
         item: What was asked, and the reference.
         response: A chat completion, or None where there was no answer.
         tool_metrics: Whether call metrics apply to plain references too, as `uses_tools` says for the whole set.
+        rules: How single arguments compare, in place of what their schema says.
     """
     try:
         message = candidate_message(response)
     except ScoringError:
         return dict.fromkeys(metrics_for(item, tool_metrics))
-    return _scores(item, message, calls_of(message), tool_metrics)
+    return _scores(item, message, calls_of(message), tool_metrics, rules)
 
 
 def _scores(
-    item: EvalItem, message: Mapping[str, Any], calls: list[Call], tool_metrics: bool
+    item: EvalItem,
+    message: Mapping[str, Any],
+    calls: list[Call],
+    tool_metrics: bool,
+    rules: Sequence[ArgumentConfig],
 ) -> dict[str, float | None]:
     reference = reference_calls(item)
     if reference:
-        schemas = schemas_of(item.request)
+        called = {call.name for call in reference}
+        schemas = with_rules(schemas_of(item.request), rules, called) if rules else schemas_of(item.request)
         strict = same_calls(reference, calls, schemas)
         return {
             FUNCTION_NAME: float(strict or same_names(reference, calls)),
@@ -117,7 +128,12 @@ def reference_text(item: EvalItem) -> str:
     return content_text((answer_message(item.response) or {}).get("content"))
 
 
-def scored(item: EvalItem, prediction: Prediction, tool_metrics: bool = True) -> Prediction:
+def scored(
+    item: EvalItem,
+    prediction: Prediction,
+    tool_metrics: bool = True,
+    rules: Sequence[ArgumentConfig] = (),
+) -> Prediction:
     """`prediction` with its scores, its calls and what the response says of tokens and finish reason.
 
     Counts that the response does not give stay None: usage is never invented.
@@ -129,7 +145,7 @@ def scored(item: EvalItem, prediction: Prediction, tool_metrics: bool = True) ->
     try:
         message = candidate_message(response)
         calls = calls_of(message)
-        scores = _scores(item, message, calls, tool_metrics)
+        scores = _scores(item, message, calls, tool_metrics, rules)
         finish_reason = (response or {})["choices"][0].get("finish_reason")
     except ScoringError as unusable:
         error = error or str(unusable)
