@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blocks.ports import DatasetStore, LogStore, Platform, RunStore
 
 _NAMES = {
+    "log_store": "'files', 'elasticsearch'",
     "dataset_store": "'embedded', a URL such as 's3://bucket/folder',",
     "run_store": "'embedded', 'mongodb'",
 }

@@ -46,19 +46,12 @@ def discover(
         after = found.get("after_key")
         if not found["buckets"] or after is None:
             break
-    records: dict[str | None, int] = {}
-    nameless: dict[str | None, int] = {}
+    merged: dict[tuple[str | None, str | None], _Found] = {}
     for bucket in buckets:
-        workload, of = bucket["key"]["workload"] or None, bucket["key"]["client"] or None
-        records[of] = records.get(of, 0) + bucket["doc_count"]
-        if workload is None:
-            nameless[of] = nameless.get(of, 0) + bucket["doc_count"]
-    summaries = [
-        _summary(bucket, nameless.get(of, 0) / records[of])
-        for bucket in buckets
-        for of in [bucket["key"]["client"] or None]
-    ]
-    return sorted(summaries, key=lambda s: (-s.records, s.workload_id or "", s.client_id or ""))
+        # an empty identifier is none at all
+        key = bucket["key"]["workload"] or None, bucket["key"]["client"] or None
+        merged.setdefault(key, _Found()).add(bucket)
+    return _summaries(merged)
 
 
 def _aggregation(mapping: LogMapping, after: dict[str, Any] | None, page: int) -> dict[str, Any]:
@@ -86,23 +79,56 @@ def _aggregation(mapping: LogMapping, after: dict[str, Any] | None, page: int) -
     return {"composite": composite, "aggs": figures}
 
 
-def _summary(bucket: dict[str, Any], share: float) -> WorkloadSummary:
-    averages = {name: bucket.get(name, {}).get("value") for name in _AVERAGED}
-    tools: set[str] = set()
-    for hit in bucket["newest"]["hits"]["hits"]:
-        tools |= _tools_of(hit.get("_source") or {})
-    return WorkloadSummary(
-        bucket["key"]["workload"] or None,
-        bucket["key"]["client"] or None,
-        bucket["doc_count"],
-        sorted(tools),
-        _moment(bucket["first"]["value"]),
-        _moment(bucket["last"]["value"]),
-        share,
-        average_latency_ms=averages["latency_ms"],
-        average_tokens_in=averages["tokens_in"],
-        average_tokens_out=averages["tokens_out"],
-    )
+class _Found:
+    """What one workload of one client holds, from one bucket or, where identifiers are empty, several."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.tools: set[str] = set()
+        self.times: list[str] = []
+        self._sums: dict[str, list[tuple[int, float]]] = {name: [] for name in _AVERAGED}
+
+    def add(self, bucket: dict[str, Any]) -> None:
+        self.records += bucket["doc_count"]
+        for hit in bucket["newest"]["hits"]["hits"]:
+            self.tools |= _tools_of(hit.get("_source") or {})
+        moments = (_moment(bucket["first"]["value"]), _moment(bucket["last"]["value"]))
+        self.times += [moment for moment in moments if moment is not None]
+        for name, values in self._sums.items():
+            value = bucket.get(name, {}).get("value")
+            if value is not None:
+                values.append((bucket["doc_count"], value))
+
+    def average(self, name: str) -> float | None:
+        values = self._sums[name]
+        if not values:
+            return None
+        return sum(records * value for records, value in values) / sum(records for records, _ in values)
+
+
+def _summaries(found: dict[tuple[str | None, str | None], _Found]) -> list[WorkloadSummary]:
+    records: dict[str | None, int] = {}
+    nameless: dict[str | None, int] = {}
+    for (workload, client), of in found.items():
+        records[client] = records.get(client, 0) + of.records
+        if workload is None:
+            nameless[client] = of.records
+    summaries = [
+        WorkloadSummary(
+            workload,
+            client,
+            of.records,
+            sorted(of.tools),
+            min(of.times, default=None),
+            max(of.times, default=None),
+            nameless.get(client, 0) / records[client],
+            average_latency_ms=of.average("latency_ms"),
+            average_tokens_in=of.average("tokens_in"),
+            average_tokens_out=of.average("tokens_out"),
+        )
+        for (workload, client), of in found.items()
+    ]
+    return sorted(summaries, key=lambda s: (-s.records, s.workload_id or "", s.client_id or ""))
 
 
 def _moment(value: float | None) -> str | None:

@@ -73,7 +73,7 @@ def _unreadable(reasons: dict[str, int]) -> str:
 
 
 def _next_step(arguments: argparse.Namespace) -> str:
-    where = "--logs PATH" if arguments.logs else plain(f"--set connections.log_store={arguments.store}")
+    where = "--logs PATH" if arguments.logs else plain(f"--from {arguments.store}")
     return f"Study one with: flywheel run {where} --workload W --client C"
 
 

@@ -66,7 +66,7 @@ def extract(
         )
         raise DataError(
             f"none of the log's {counts['lines']} lines is a record of this workload, client and time{unreadable}; "
-            "`flywheel workloads --logs PATH` lists what there is."
+            "`flywheel workloads` lists what there is."
         )
     return counts
 

@@ -231,7 +231,7 @@ class LogStoreContract:
     def test_workloads_are_listed_largest_first_with_what_they_hold(self, store_of: StoreOf) -> None:
         logged = [record(i) for i in range(3)]
         logged += [record(9, workload_id="faq", request={"messages": [], "tools": None}, timestamp="no time")]
-        logged += [record(10, workload_id=...)]
+        logged += [record(10, workload_id=...), record(11, workload_id="")]
         first, *others = store_of(logged).workloads(silent)
         assert (first.workload_id, first.client_id, first.records, first.tools) == (
             "router",
@@ -241,10 +241,10 @@ class LogStoreContract:
         )
         assert (first.first, first.last) == ("2025-06-15T15:06:40Z", "2025-06-15T15:06:42Z")
         assert [(w.workload_id, w.records, w.first) for w in others] == [
-            (None, 1, "2025-06-15T15:06:50Z"),
+            (None, 2, "2025-06-15T15:06:50Z"),
             ("faq", 1, None),
         ]
-        assert first.share_without_workload_id == pytest.approx(1 / 5)
+        assert first.share_without_workload_id == pytest.approx(2 / 6)
 
     def test_an_empty_log_is_an_error_that_says_so(self, store_of: StoreOf) -> None:
         with pytest.raises(DataError):

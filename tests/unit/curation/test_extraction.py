@@ -41,7 +41,7 @@ def test_the_counts_add_up_and_every_line_is_somewhere(
     out = tmp_path_factory.mktemp("extracted")
     batches = [batch(rows, 0, refused, scope, limit) for rows, refused, scope, limit in sizes]
     if not any(rows for rows, _, _, _ in sizes):
-        with pytest.raises(DataError, match="workloads --logs"):
+        with pytest.raises(DataError, match="`flywheel workloads`"):
             extract(batches, out, silent)
         return
     counts = extract(batches, out, silent)
