@@ -163,6 +163,7 @@ class FineTunes:
             tokens=status.tokens,
             runtime_seconds=status.seconds,
             adapter=str(self._adapter(slug)),
+            losses=job_files.losses_of(self.folder(slug)),
         )
 
     def _adapter(self, slug: str) -> Path:

@@ -3,6 +3,7 @@
 job.json       what to train            written by the platform before the process starts
 process.json   who trains               written by the platform
 status.json    how far it is            written by the training process
+losses.jsonl   losses by step           appended by the training process; the last line of a step counts
 checkpoint.pt  where to go on           written by the training process
 adapter/       the result, PEFT's own format with card.json; there whole or not at all
 log.txt        what the process printed
@@ -10,15 +11,20 @@ log.txt        what the process printed
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from flywheel.loss_curve import thinned
+from flywheel.results import LossPoint
+
 JOB_FILE = "job.json"
 PROCESS_FILE = "process.json"
 STATUS_FILE = "status.json"
+LOSSES_FILE = "losses.jsonl"
 CHECKPOINT_FILE = "checkpoint.pt"
 ADAPTER_FOLDER = "adapter"
 CARD_FILE = "card.json"
@@ -68,6 +74,25 @@ class JobStatus(msgspec.Struct, frozen=True):
     def tokens_per_second(self) -> float:
         """Throughput of training, over the time it really trained."""
         return self.tokens / self.seconds if self.seconds else 0.0
+
+
+def note_losses(folder: Path, point: LossPoint) -> None:
+    """Append the losses of one step."""
+    with (folder / LOSSES_FILE).open("ab") as file:
+        file.write(msgspec.json.encode(point) + b"\n")
+
+
+def losses_of(folder: Path) -> list[LossPoint]:
+    """The curve so far; a line that a kill tore is passed over."""
+    try:
+        lines = (folder / LOSSES_FILE).read_bytes().splitlines()
+    except FileNotFoundError:  # of a job from before there were any
+        return []
+    points = []
+    for line in lines:
+        with contextlib.suppress(msgspec.DecodeError):
+            points.append(msgspec.json.decode(line, type=LossPoint))
+    return thinned(points)
 
 
 def data_hash(train: Path) -> str:

@@ -22,6 +22,7 @@ from blocks.local_platform.atomic_json import read_json, write_json
 from blocks.local_platform.job_files import JobSpec, JobStatus
 from flywheel.config import LoraConfig, TrainingConfig
 from flywheel.errors import DatasetError, FlywheelError
+from flywheel.results import LossPoint
 
 if TYPE_CHECKING:
     from blocks.local_platform.lora_training import LoraTraining
@@ -125,6 +126,8 @@ class Trainer:
                 computed_tokens=self.status.computed_tokens + computed,
                 seconds=self.status.seconds + now - last,
             )
+            measured = val_loss if within == per_epoch - 1 else None
+            job_files.note_losses(self._folder, LossPoint(self.status.step, loss, measured))
             last = now
             if within == per_epoch - 1 or now - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(training)

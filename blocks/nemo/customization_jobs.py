@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from flywheel.loss_curve import merged
+from flywheel.results import LossPoint
+
 NOT_ENOUGH = "NotEnoughResources"
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 WAITING = frozenset({"created", "pending"})
@@ -25,6 +28,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     elapsed_seconds: float | None = None
     train_loss: float | None = None
     val_loss: float | None = None
+    losses: list[LossPoint] = []
     logs: list[tuple[str, str]] = []
     updated_at: datetime | None = None
 
@@ -92,6 +96,7 @@ def read_status(document: Mapping[str, Any], status: str | None = None) -> JobSt
         elapsed_seconds=_number(document.get("elapsed_time")),
         train_loss=_loss(document, series, "train_loss"),
         val_loss=_loss(document, series, "val_loss"),
+        losses=merged(_curve(series, "train_loss"), _curve(series, "val_loss")),
         logs=[
             (str(entry.get("message") or ""), str(entry.get("detail") or ""))
             for entry in (logs if isinstance(logs, list) else [])
@@ -129,6 +134,18 @@ def _loss(document: Mapping[str, Any], series: Any, name: str) -> float | None:
     if value is None and isinstance(points, list) and points and isinstance(points[-1], dict):
         value = _number(points[-1].get("value"))
     return value
+
+
+def _curve(series: Any, name: str) -> dict[int, float]:
+    """A series of the metrics by step."""
+    points = series.get(name) if isinstance(series, dict) else None
+    return {
+        point["step"]: value
+        for point in (points if isinstance(points, list) else [])
+        if isinstance(point, dict)
+        and isinstance(point.get("step"), int)
+        and (value := _number(point.get("value"))) is not None
+    }
 
 
 def _number(value: Any) -> float | None:

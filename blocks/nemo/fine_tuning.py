@@ -47,6 +47,7 @@ async def fine_tuned(parts: Parts, request: FineTuneRequest, progress: Progress)
         status="completed",
         train_loss=status.train_loss,
         val_loss=status.val_loss,
+        losses=status.losses,
         train_rows=rows.rows,
         skipped_rows=sum(rows.skipped.values()),
         skipped=rows.skipped,

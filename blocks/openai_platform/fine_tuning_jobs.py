@@ -23,8 +23,10 @@ from flywheel.errors import (
     RemoteRejected,
     TransientRemoteError,
 )
+from flywheel.loss_curve import merged
 from flywheel.naming import slug
 from flywheel.progress import Progress
+from flywheel.results import LossPoint
 
 JOBS = "/fine_tuning/jobs"
 LONGEST_SUFFIX = 40
@@ -57,6 +59,7 @@ class Ended(NamedTuple):
     job: Job
     metrics: dict[str, float]
     seconds: float
+    losses: list[LossPoint]
 
 
 class FineTuningJobs:
@@ -99,7 +102,7 @@ class FineTuningJobs:
             status = str(job.get("status"))
             if status in DONE:
                 await self._read_events(identity, watch)
-                return Ended(job, watch.metrics, _seconds(job, watch))
+                return Ended(job, watch.metrics, _seconds(job, watch), merged(watch.train, watch.validation))
             if status in CANCELLED:
                 raise RemoteJobCancelled(
                     f"The fine-tune {name!r} ({identity}) was cancelled at the provider."
@@ -189,6 +192,8 @@ class _Watch:
         self.started: float | None = None
         self.done, self.total = 0, None
         self.metrics: dict[str, float] = {}
+        self.train: dict[int, float] = {}
+        self.validation: dict[int, float] = {}
 
     done: int
     total: int | None
@@ -203,6 +208,9 @@ class _Watch:
         if not isinstance(data, Mapping):
             return
         step, total = data.get("step"), data.get("total_steps")
+        for key, curve in (("train_loss", self.train), ("valid_loss", self.validation)):
+            if isinstance(step, int) and isinstance(data.get(key), int | float):
+                curve[step] = float(data[key])
         if isinstance(step, int) and step >= self.done:
             self.done = step
             if isinstance(total, int):

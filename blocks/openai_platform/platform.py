@@ -173,6 +173,7 @@ def _customization(request: FineTuneRequest, ended: Ended, rows: int, skipped: i
         status="completed",
         train_loss=metrics.get("train_loss"),
         val_loss=metrics.get("full_valid_loss", metrics.get("valid_loss")),
+        losses=ended.losses,
         train_rows=rows,
         skipped_rows=skipped,
         tokens=tokens if isinstance(tokens, int) else 0,
