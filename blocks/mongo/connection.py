@@ -64,7 +64,9 @@ class MongoConnection(msgspec.Struct, frozen=True):
             options |= {"username": self.username, "password": self.password}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # the driver goes on without an option that is wrong
+                warnings.simplefilter(
+                    "error", UserWarning
+                )  # the driver goes on without an option that is wrong
                 return MongoClient(self.url, **options)
         except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError, UserWarning) as error:
             # Not the driver's own words for an address: they may repeat a part of the password.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +36,19 @@ def _is_control(char: str) -> bool:
 
 
 def emit_json(document: Any) -> None:
-    """Print one JSON document on stdout; not-a-number has no place in it."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
+    """Print one JSON document on stdout. The open end of an interval is null; not-a-number has no place in it."""
+    json.dump(_with_open_ends(document), sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def _with_open_ends(value: Any) -> Any:
+    """Infinities, for which JSON has no word, as None."""
+    if isinstance(value, dict):
+        return {key: _with_open_ends(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_open_ends(item) for item in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def console(to_stderr: bool = False) -> Console:

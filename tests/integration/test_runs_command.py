@@ -13,7 +13,7 @@ from blocks.mongo.connection import MongoConnection
 from blocks.mongo.run_store import MongoRunStore
 from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import main
-from tests.contracts.run_store import entry, scored
+from tests.contracts.run_store import entry, run, scored
 
 MONGODB = ("--set", "connections.run_store=mongodb")
 
@@ -96,3 +96,11 @@ def test_what_is_wrong_is_said_in_a_sentence_with_the_right_exit_code(
         assert shown.returncode == code, shown.stderr
         assert said in shown.stderr
         assert shown.stdout == ""
+
+
+def test_the_open_end_of_an_interval_is_null_in_json(flywheel: Command, tmp_path: Path) -> None:
+    SqliteRunStore(tmp_path / "runs.sqlite").save_run(run())  # one of its scores is over a single item
+    shown = flywheel("results", "run-1", "--json")
+    intervals = json.loads(shown.stdout)[0]["evaluations"][0]["intervals"]
+    assert intervals["one_item"] == {"low": None, "high": None, "level": 0.95}
+    assert intervals["exact_match"]["low"] == 0.29
