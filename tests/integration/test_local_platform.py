@@ -115,6 +115,8 @@ async def test_a_fine_tune_leaves_an_adapter_that_peft_loads_and_its_name_trains
     )
     assert (result.status, result.train_rows, result.skipped_rows) == ("completed", 12, 0)
     assert result.val_loss is not None
+    assert [point.step for point in result.losses] == list(range(1, len(result.losses) + 1))
+    assert result.losses[-1].validation == result.val_loss
     assert result.tokens > 0
     assert reports[-1] == ("fine-tune job", 48, 48)
     assert result.adapter is not None
