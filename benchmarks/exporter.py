@@ -4,8 +4,8 @@
 
 `AsyncOpenAI` asks a mock endpoint in a process of its own that answers after the latency; a request is some 3 kB with
 tools. Both sides use an httpx client with the same settings; the exporter writes to a file. Shown are the time of a
-call as the application sees it, and the CPU seconds of the whole process, background thread included. With `--latency
-0` the application has no idle moment in which to log: then the time for all calls tells what logging takes at worst.
+call as the application sees it, and apart from it what the exporter itself works: in the path of a call, and in its
+background thread by that thread's own CPU clock. On a machine that is busy with other things only these two are sharp.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 from openai import AsyncOpenAI
 
-from flywheel_exporter import AsyncLoggedClient, Exporter, JsonlFile
+from flywheel_exporter import AsyncLoggedClient, Exporter, JsonlFile, Line, Outcome
+from flywheel_exporter.transports import observed
 
 LIMITS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
 PIECES = 40
@@ -41,15 +43,6 @@ TOOLS: Any = [
     for name in ("track_order", "cancel_order", "refund_order", "change_address", "open_ticket")
 ]
 SYSTEM: Any = {"role": "system", "content": "You route the questions of customers to the right tool. " * 12}
-
-
-class Round(NamedTuple):
-    """One pass over all calls. Times of a call in milliseconds; `cpu` and `wall` in seconds."""
-
-    median: float
-    p99: float
-    cpu: float
-    wall: float
 
 
 class _Mock(asyncio.Protocol):
@@ -115,66 +108,110 @@ def serve(port: Connection, latency: float) -> None:
     asyncio.run(run())
 
 
-async def measure(http: httpx.AsyncClient, url: str, calls: int, concurrency: int, stream: bool) -> Round:
-    """Make the calls, each of `concurrency` workers one after the other."""
-    client = AsyncOpenAI(base_url=url, api_key="none", http_client=http, max_retries=0)
-    numbers = iter(range(calls))
-    times: list[float] = []
+async def measure(
+    clients: dict[str, httpx.AsyncClient], url: str, calls: int, concurrency: int, stream: bool
+) -> dict[str, list[float]]:
+    """Seconds of each call by client; each worker takes the clients in turns, call by call."""
+    sdks = {
+        name: AsyncOpenAI(base_url=url, api_key="none", http_client=http, max_retries=0)
+        for name, http in clients.items()
+    }
+    numbers = iter(range(calls * len(clients)))
+    times: dict[str, list[float]] = {name: [] for name in clients}
+    names = list(clients)
 
     async def worker() -> None:
         for number in numbers:
+            name = names[number % len(names)]
             messages: Any = [SYSTEM, {"role": "user", "content": f"Where is my order A-{number}?"}]
             started = time.perf_counter()
-            answer = await client.chat.completions.create(
+            answer = await sdks[name].chat.completions.create(
                 model="m", messages=messages, tools=TOOLS, stream=stream
             )
             if stream:
                 async for _ in answer:  # type: ignore[union-attr]
                     pass
-            times.append(time.perf_counter() - started)
+            times[name].append(time.perf_counter() - started)
 
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    wall = time.perf_counter() - started
-    if isinstance(http, AsyncLoggedClient):
-        await asyncio.to_thread(http.exporter.flush)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Round(statistics.median(times) * 1_000, statistics.quantiles(times, n=100)[98] * 1_000, cpu, wall)
+    return times
 
 
-async def compare(url: str, arguments: argparse.Namespace, folder: Path) -> dict[str, list[Round]]:
-    """The rounds of both sides, taken in turns, the first to go changing each time; one to warm up before."""
-    rounds: dict[str, list[Round]] = {"without": [], "with": []}
-    shape = (url, arguments.calls, arguments.concurrency, arguments.stream)
+async def compare(
+    url: str, arguments: argparse.Namespace, folder: Path
+) -> tuple[dict[str, list[float]], float]:
+    """The times of both sides, and the CPU seconds of the background thread for one call."""
     with Exporter(JsonlFile(folder / "calls.jsonl"), workload_id="w", client_id="c") as exporter:
         clients = {
             "without": httpx.AsyncClient(limits=LIMITS, follow_redirects=True),
             "with": AsyncLoggedClient(exporter),
         }
-        for client in clients.values():
-            await measure(client, url, arguments.concurrency, arguments.concurrency, arguments.stream)
-        for number in range(arguments.rounds):
-            for side in sorted(clients, reverse=bool(number % 2)):
-                rounds[side].append(await measure(clients[side], *shape))
+        await measure(clients, url, 2 * arguments.concurrency, arguments.concurrency, arguments.stream)
+        await asyncio.to_thread(exporter.flush)
+        before = _background_seconds()
+        times = await measure(clients, url, arguments.calls, arguments.concurrency, arguments.stream)
+        await asyncio.to_thread(exporter.flush, 60)
+        background = (_background_seconds() - before) / arguments.calls
         for client in clients.values():
             await client.aclose()
     counts = exporter.counts
-    expected = arguments.calls * arguments.rounds + arguments.concurrency
+    expected = arguments.calls + 2 * arguments.concurrency
     if counts.written != expected or len((folder / "calls.jsonl").read_bytes().splitlines()) != expected:
         raise SystemExit(f"of {expected} calls not all were logged: {counts}")
-    return rounds
+    return times, background
+
+
+def _background_seconds() -> float:
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "flywheel-exporter"]
+    assert thread.ident is not None
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+
+def in_the_calls_own_path(rounds: int = 2_000) -> float:
+    """Seconds that the exporter works while the application waits for one call, all around it left out."""
+    body = json.dumps({"messages": [SYSTEM], "tools": TOOLS}).encode()
+    request = httpx.Request("POST", "http://model/v1/chat/completions", content=body)
+    exporter = Exporter(_Nowhere(), queue_records=10 * rounds, batch_records=10 * rounds, flush_seconds=60)
+    found = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(rounds):
+            _read(observed(exporter, request, _answer))
+        logged = time.perf_counter() - started
+        started = time.perf_counter()
+        for _ in range(rounds):
+            _read(_answer())
+        found.append((logged - (time.perf_counter() - started)) / rounds)
+    exporter.close(60)
+    return min(found)
+
+
+class _Nowhere:
+    def write(self, lines: Sequence[Line]) -> Outcome:
+        return Outcome()
+
+    def close(self) -> None: ...
+
+
+def _answer() -> httpx.Response:
+    return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
+
+
+def _read(response: httpx.Response) -> None:
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    for _ in response.stream:
+        pass
+    response.stream.close()
 
 
 def main() -> None:
-    """Print both sides and their difference; medians over the rounds."""
+    """Print both sides, their difference, and what the exporter itself works for a call."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--calls", type=int, default=1_000)
+    parser.add_argument("--calls", type=int, default=1_000, help="of each side")
     parser.add_argument("--concurrency", type=int, default=50)
     parser.add_argument("--latency", type=float, default=1.0, help="seconds the mock takes for an answer")
-    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--stream", action="store_true", help=f"answers in {PIECES} pieces")
     arguments = parser.parse_args()
     receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -185,23 +222,22 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             url = f"http://127.0.0.1:{receiver.recv()}/v1"
-            rounds = asyncio.run(compare(url, arguments, Path(folder)))
+            times, background = asyncio.run(compare(url, arguments, Path(folder)))
     finally:
         server.terminate()
         server.join()
-    found = {}
-    for side, results in rounds.items():
-        found[side] = Round(*(statistics.median(values) for values in zip(*results, strict=True)))
-        median, p99, cpu, wall = found[side]
+    medians = {}
+    for side, seconds in times.items():
+        medians[side] = statistics.median(seconds) * 1_000
+        quartiles = [1_000 * quartile for quartile in statistics.quantiles(seconds, n=4)]
         print(
-            f"{side:8} a call {median:8.2f} ms median, {p99:8.2f} ms p99; {arguments.calls} calls in {wall:.2f} s, "
-            f"{cpu:.2f} s CPU"
+            f"{side:8} {len(seconds)} calls, {arguments.concurrency} at once: median {medians[side]:.2f} ms, half of "
+            f"them between {quartiles[0]:.2f} and {quartiles[2]:.2f} ms"
         )
-    more = [w - o for w, o in zip(found["with"], found["without"], strict=True)]
-    a_call = 1_000 / arguments.calls
+    own = in_the_calls_own_path() * 1_000
+    print(f"difference of the medians: {medians['with'] - medians['without']:+.2f} ms")
     print(
-        f"overhead a call {more[0]:8.2f} ms median; {more[2] * a_call:.3f} ms CPU, {more[3] * a_call:.3f} ms of the "
-        f"time for all"
+        f"the exporter's own work for a call: {own:.3f} ms in its path, {background * 1_000:.3f} ms in the background"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from flywheel_exporter.events import Event
 
 DONE = b"[DONE]"
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 _SET_ONCE = frozenset({"role", "type", "id", "index"})
 _OF_CHUNKS = frozenset({"choices", "object", "usage"})
 
@@ -61,8 +62,11 @@ def reassembled(stream: Iterable[Event]) -> Streamed:
 
 
 def loads(data: bytes) -> Any:
-    """JSON, with the not-a-numbers that some servers write, and that no reader of logs takes, as null."""
-    return json.loads(data, parse_constant=lambda name: None)
+    """JSON, with the not-a-numbers that some servers write, and that no reader of logs takes, as null.
+
+    Raises: ValueError where it is no JSON or no UTF-8, RecursionError where it is too deep.
+    """
+    return _DECODER.decode(data.decode())
 
 
 def _add_to_response(response: dict[str, Any], chunk: dict[str, Any]) -> None:
@@ -105,7 +109,12 @@ def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> bool:
                     _add_call(calls, part)
                     said = True
         elif value is not None:
-            said = said or (key not in _SET_ONCE and bool(value))
+            if key not in _SET_ONCE and value:
+                said = True
+                before = message.get(key)
+                if isinstance(before, str) and isinstance(value, str):  # nearly every chunk
+                    message[key] = before + value
+                    continue
             _merge(message, {key: value})
         else:
             message.setdefault(key, None)

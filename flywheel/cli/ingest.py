@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The files, where they go, and what becomes of lines that are refused."""
     parser.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         metavar="FILES",
-        help="files or directories of logs: JSONL (.gz, .zst) or Parquet",
+        help="files or directories of logs: JSONL (.gz, .zst) or Parquet; none only makes the index ready",
     )
     parser.add_argument(
         "--to",
@@ -65,6 +65,9 @@ def _show(report: LoadReport) -> None:
     from flywheel.cli.show import print_table
     from flywheel.report.loading import loading_rows
 
+    if not report.files:
+        console().print(plain(f"The index {report.index} is ready for records."))
+        return
     total = report.total()
     print_table(console(), f"Loaded into {report.index}", loading_rows(report))
     if refused := sum(total.refused.values()):

@@ -101,6 +101,16 @@ def test_people_get_a_table_and_the_next_step(
     assert "load:" in shown.err
 
 
+def test_without_files_the_index_is_made_ready_for_an_application_to_write_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], elasticsearch_url: str, elasticsearch_index: str
+) -> None:
+    assert main(["ingest", "--to", "elasticsearch", "--rejected", str(tmp_path / "r.jsonl")]) == 0
+    assert f"{elasticsearch_index} is ready" in capsys.readouterr().out
+    with Client(elasticsearch_url) as client:
+        mapping = client.indices.get_mapping(index=elasticsearch_index)[elasticsearch_index]["mappings"]
+    assert mapping["properties"]["workload_id"]["type"] == "keyword"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
