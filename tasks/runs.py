@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from blocks.connections import open_dataset_store, open_run_store
+from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
@@ -25,6 +25,8 @@ from tasks.retry_conditions import is_transient
 @task(task_run_name="begin run", cache_policy=NO_CACHE)  # the store has waited: away at the start is an error
 async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
     """Write the run down with its effective settings; a run that is resumed keeps its start and its candidates."""
+    await open_log_store(config)  # a missing setting or block is told now, not when the data is ready
+    await open_platform(config.connections)
     await _sweep(config)
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
@@ -47,6 +49,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         candidates=earlier.candidates if earlier else _pending(config),
         config=settings,
         eval_set=earlier.eval_set if earlier else "",
+        decisions=earlier.decisions if earlier else [],
     )
 
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from blocks.connections import open_dataset_store, open_run_store
 from flows.run_flywheel import run_flywheel
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
-from flywheel.errors import DataError, TooFewRecordsError
+from flywheel.errors import ConfigError, DataError, TooFewRecordsError
 from flywheel.results import RunResult
 from tests.fakes.gpu_platform import GpuPlatformServer
 
@@ -253,3 +253,10 @@ async def test_a_workload_that_is_not_in_the_log_is_a_clear_error(config: Flywhe
     assert state.is_failed()
     assert isinstance(state.data, DataError)
     assert "flywheel workloads" in str(state.data)
+
+
+async def test_a_platform_that_nobody_described_is_told_before_the_log_is_read(config: FlywheelConfig) -> None:
+    connections = config.connections.model_copy(update={"platform": "flywheel-nemo-microservices/not-saved"})
+    with pytest.raises(ConfigError, match=r"connections\.platform names the block"):
+        await run_flywheel(config.model_copy(update={"connections": connections}))
+    assert not list((Path(config.connections.home) / "datasets").glob("extracted/*"))
