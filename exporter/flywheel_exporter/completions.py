@@ -103,7 +103,9 @@ def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> bool:
     said = False
     for key, value in delta.items():
         if key == "tool_calls" and isinstance(value, list):
-            calls = message.setdefault("tool_calls", [])
+            calls = message.get("tool_calls")
+            if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+                calls = message["tool_calls"] = []
             for part in value:
                 if isinstance(part, dict):
                     _add_call(calls, part)
@@ -142,13 +144,18 @@ def _add_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
     function = part.get("function")
     _merge(call, {key: value for key, value in part.items() if key != "function"})
     if isinstance(function, dict):
-        _add_function(call.setdefault("function", {}), function)
+        if not isinstance(call.get("function"), dict):
+            call["function"] = {}
+        _add_function(call["function"], function)
 
 
 def _add_function(function: dict[str, Any], part: dict[str, Any]) -> None:
     name = part.get("name")
-    if name and function.get("name") != name:  # some servers say the name again with each part
-        function["name"] = (function.get("name") or "") + name
+    if (
+        isinstance(name, str) and name and function.get("name") != name
+    ):  # some servers say the name again with each part
+        before = function.get("name")
+        function["name"] = before + name if isinstance(before, str) else name
     _merge(function, {key: value for key, value in part.items() if key != "name"})
 
 

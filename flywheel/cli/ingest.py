@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load and say what came in; `--json` prints the counts of each file."""
+    """Load and say what came in; `--json` prints the counts of each file. Exit code 3 if no line was a record."""
     import asyncio
     from pathlib import Path
 
@@ -58,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         emit_json({**msgspec.to_builtins(report), "total": msgspec.to_builtins(report.total())})
     else:
         _show(report)
-    return 0
+    total = report.total()
+    return 3 if total.lines and not total.created + total.existing else 0
 
 
 def _show(report: LoadReport) -> None:

@@ -101,6 +101,15 @@ def test_people_get_a_table_and_the_next_step(
     assert "load:" in shown.err
 
 
+def test_a_load_of_which_nothing_came_in_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("oops\n")
+    assert main(["ingest", str(path), "--rejected", str(tmp_path / "r.jsonl")]) == 3
+    assert "Refused lines (1)" in capsys.readouterr().out
+
+
 def test_without_files_the_index_is_made_ready_for_an_application_to_write_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], elasticsearch_url: str, elasticsearch_index: str
 ) -> None:
