@@ -7,8 +7,8 @@ counts for nothing and the interval is never much wider than that of the people'
 
 Sources: Angelopoulos et al. 2023, "Prediction-powered inference", Science 382; Angelopoulos, Duchi and Zrnic 2023,
 "PPI++: efficient prediction-powered inference", arXiv:2311.01453 (the weight). Unlike them: Student's t for few
-labels, items of one cluster counted together, and one pseudo-observation at either end of the error's range, so that
-a handful of ratings that all agree do not come out as certainty.
+labels, items of one cluster counted together, a degree of freedom for the tuned weight, and one pseudo-observation to
+either side, so that a handful of ratings that all agree do not come out as certainty.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from flywheel.analysis import Bounds
 from flywheel.evaluation.statistics import normal_quantile, t_quantile
 
 FEWEST_LABELS = 2
+PSEUDO = 0.5
+"""Sum of squares of two errors of one half, one to each side."""
 
 
 def corrected_mean(
@@ -53,12 +55,14 @@ def corrected_mean(
     weight = _weight_of_judge(y, f, f_rest)
     errors = [a - weight * b for a, b in zip(y, f, strict=True)]
     value = weight * _mean(f_rest) + _mean(errors) if rest else _mean(y)
-    # One label more at either end of what an error can be, at half weight each, as in an adjusted Wald interval.
-    padded = [*errors, _mean(errors) + 0.5, _mean(errors) - 0.5]
-    variance = _variance_of_mean(padded, [*of_labelled, ("pad", 0), ("pad", 1)])
+    # A pseudo-observation at either side, as in an adjusted Wald interval, and a degree of freedom for the weight.
+    clusters_seen = len(set(of_labelled))
+    variance = _variance_of_mean(errors, of_labelled) + PSEUDO / len(errors) ** 2
+    if weight:
+        variance *= (clusters_seen - 1) / max(1, clusters_seen - 2)
     if rest and weight:
         variance += weight**2 * _variance_of_mean(f_rest, [groups[i] for i in rest])
-    half = t_quantile(level, len(set(of_labelled)) - 1) * math.sqrt(variance)
+    half = t_quantile(level, clusters_seen - 1) * math.sqrt(variance)
     value = min(1.0, max(0.0, value))
     return value, Bounds(max(0.0, value - half), min(1.0, value + half))
 

@@ -52,7 +52,7 @@ def families(model: str) -> frozenset[str]:
 
     "meta/llama-3.1-nemotron-70b" is of both llama and nemotron.
     """
-    name = model.rsplit("/", 1)[-1].rsplit(":", 1)[-1].lower()
+    name = model.rsplit("/", 1)[-1].lower()
     words = re.findall(r"[a-z]+(?:\d(?!\d))?|\d+", name)
     found = {KNOWN[stem] for word in words for stem in (word, word.rstrip("0123456789")) if stem in KNOWN}
     if not found:
