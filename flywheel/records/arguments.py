@@ -76,6 +76,8 @@ def _converted(payload: Payload, convert: Callable[[Any], Any]) -> dict[str, Any
         new["messages"] = [_message(m, convert) for m in new["messages"]]
     if isinstance(new.get("choices"), list):  # a response
         new["choices"] = [_choice(choice, convert) for choice in new["choices"]]
+    if "messages" in new or "choices" in new:  # the `function_call` of a request is a choice, not a call
+        return new
     return dict(_message(new, convert))
 
 

@@ -144,6 +144,13 @@ def test_an_evaluation_row_is_the_logged_call_with_arguments_in_one_form() -> No
     assert json.loads(encode_line(made)) == made
 
 
+@pytest.mark.parametrize("parse", [True, False])
+def test_the_older_function_choice_of_an_evaluation_row_is_as_logged(parse: bool) -> None:
+    request = {**agent_request(), "functions": [{"name": "f"}], "function_call": {"name": "f"}}
+    made = evaluation_row("r1", request, response(PLAIN), "c1", 1, parse_function_arguments=parse)
+    assert made["request"]["function_call"] == {"name": "f"}
+
+
 def test_making_rows_changes_no_record() -> None:
     # blanking the answer in place once took it away from the in-context examples too
     request, answer = agent_request(), response(CALLING, PLAIN)

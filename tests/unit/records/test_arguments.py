@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -103,6 +104,16 @@ def test_arguments_that_are_no_json_object_are_an_error_and_are_left_alone(wrong
 def test_whole_numbers_beyond_64_bits_keep_their_value() -> None:
     text = '{"n": 123456789012345678901234567890}'
     assert parse_arguments(text) == {"n": 123456789012345678901234567890}
+
+
+@pytest.mark.parametrize("convert", [with_arguments_as_strings, with_arguments_as_objects])
+@pytest.mark.parametrize("choice", [{"name": "g"}, "auto", "none"])
+def test_the_older_function_choice_of_a_request_is_no_call_and_gets_no_arguments(
+    convert: Callable[[Any], Any], choice: Any
+) -> None:
+    asked = {**request({"a": 1}), "functions": [{"name": "g"}], "function_call": choice}
+    assert convert(asked)["function_call"] == choice
+    assert convert(request({"a": 1}))["messages"] == convert(asked)["messages"]
 
 
 def test_payloads_without_tool_calls_come_back_equal() -> None:
