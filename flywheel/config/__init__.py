@@ -24,10 +24,12 @@ from flywheel.config.metrics import ArgumentConfig, CustomMetricConfig, MetricsC
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
 from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
 from flywheel.config.run import ConnectionsConfig, FlywheelConfig
+from flywheel.config.schedule import BudgetConfig, WindowConfig
 
 __all__ = [
     "AnalysisConfig",
     "ArgumentConfig",
+    "BudgetConfig",
     "CandidateConfig",
     "ConnectionsConfig",
     "CustomMetricConfig",
@@ -53,5 +55,6 @@ __all__ = [
     "ThresholdsConfig",
     "TrainingConfig",
     "ValidationConfig",
+    "WindowConfig",
     "WorkloadThresholds",
 ]

@@ -11,6 +11,7 @@ from flywheel.config.decision import DecisionConfig
 from flywheel.config.judge import JudgeConfig
 from flywheel.config.metrics import MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
+from flywheel.config.schedule import BudgetConfig, WindowConfig
 
 
 class ConnectionsConfig(Settings):
@@ -81,6 +82,12 @@ class FlywheelConfig(Settings):
     )
     decision_config: DecisionConfig = Field(
         default=DecisionConfig(), description="Whether a run waits for a person's decision."
+    )
+    window_config: WindowConfig = Field(
+        default=WindowConfig(), description="The hours in which GPU work may start; any by default."
+    )
+    budget_config: BudgetConfig = Field(
+        default=BudgetConfig(), description="Bounds of GPU-hours and money; none by default."
     )
     connections: ConnectionsConfig = Field(
         default=ConnectionsConfig(), description="Where logs, datasets, history and models are."
