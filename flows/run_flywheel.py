@@ -39,6 +39,7 @@ from tasks.curation import (
 )
 from tasks.decisions import wait_for_decisions
 from tasks.gpu_slots import ensure_gpu_slots
+from tasks.history import history_of_data, recall_history, remember
 from tasks.judging import check_judge_and_metrics
 from tasks.production import ask_production_again
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
@@ -91,13 +92,19 @@ async def run_flywheel(
 
 async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
     """The data half: from the log to datasets, before any model is touched."""
-    extracted = await extract_records(run_id, config)
+    history = await recall_history(run_id, config)
+    extracted = await extract_records(run_id, config, history)
     validated = await validate_records(config, extracted)
-    deduplicated = await deduplicate_records(config, validated)
-    sides = await split_records(config, deduplicated)
+    deduplicated = await deduplicate_records(config, validated, history)
+    sides = await split_records(config, validated, deduplicated, history)
     checked = await require_no_leakage(config, validated, sides)
     datasets = await build_base_and_training(config, validated, checked)
-    data = CuratedData(validated=validated, assignment=checked, datasets=datasets)
+    data = CuratedData(
+        validated=validated,
+        assignment=checked,
+        datasets=datasets,
+        history=history_of_data(history, extracted, sides),
+    )
     funnel = funnel_of(extracted.counts, validated.counts, deduplicated.counts, sides.counts, checked.counts)
     await keep_curation(run_id, config, data, funnel)
     return data
@@ -128,6 +135,7 @@ async def finish(
     status = run_status(results)
     replayed = await ask_production_again(run_id, config, data) if status != "failed" else None
     analysis = await analyse(run_id, config, data, replayed)
+    await remember(run_id, config, data, results)
     message = headline(results, analysis)
     run = await end_run(run_id, config, status, message)
     await publish_results(run, config, data)

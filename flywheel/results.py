@@ -166,8 +166,9 @@ class CandidateResult(msgspec.Struct, frozen=True):
 class RunResult(msgspec.Struct, frozen=True):
     """One turn of the flywheel. `funnel` maps each step of curation to its counts.
 
-    `eval_set` names the content of the evaluation items (`flywheel.evaluation.eval_set`), empty before they are there:
-    scores of two runs are comparable where it is the same.
+    `eval_set` names the content of the evaluation items that are kept from run to run (`flywheel.evaluation.eval_set`),
+    empty before they are there: two runs are comparable where it is the same. `memory` is where that which the run
+    leaves for the next one lies (`flywheel.history.memory`).
     """
 
     run_id: str
@@ -185,6 +186,7 @@ class RunResult(msgspec.Struct, frozen=True):
     error: str | None = None
     eval_set: str = ""
     analysis: Analysis | None = None
+    memory: str | None = None
     decisions: list[Decision] = []
     load_tests: list[LoadTest] = []
 

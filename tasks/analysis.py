@@ -16,7 +16,7 @@ from prefect.logging import get_run_logger
 from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import stored_file
-from flywheel.analysis import Analysis, Costs
+from flywheel.analysis import Analysis, Costs, Holdout
 from flywheel.config import FlywheelConfig
 from flywheel.cost.costs import Way, costs_of
 from flywheel.cost.kpis import kpis_of
@@ -26,6 +26,7 @@ from flywheel.cost.traffic import Traffic, calls_for_each_read, traffic_of
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
+from flywheel.history.memory import read_memory
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
 from flywheel.verdicts.ceilings import repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
@@ -97,11 +98,11 @@ class _Analysing:
         self._validated = store.open(data.validated.ref)
         self._items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
         self._frame = ItemFrame.of(self._items, self._settings.weighting)
+        self._history = data.history
         self._notes: list[str] = []
 
     def done(self) -> Analysis:
-        weights = dict(zip(self._frame.ids, self._frame.weights, strict=True))
-        production, times = production_calls(self._items, weights, self._validated)
+        production, times = production_calls(self._items, self._validated)
         traffic = self._traffic(times)
         answers = list(self._answers(production))
         costs = [self._costs(answer, production, traffic) for answer in answers]
@@ -141,7 +142,41 @@ class _Analysing:
             kpis=kpis_of(
                 costs, verdicts, self._run.started_at, self._run.finished_at or datetime.now(UTC).isoformat()
             ),
+            holdout=self._holdout(),
             notes=self._notes,
+        )
+
+    def _holdout(self) -> Holdout | None:
+        """The kept evaluation set and its use, from what earlier runs left and what this one did."""
+        history, settings = self._history, self._config.history_config
+        if not settings.keep_evaluation_set or history.memory is None:
+            return None
+        before = None
+        if not history.renewed:
+            before = read_memory(self._store.open(history.memory.ref)).holdout
+        fresh = len(history.fresh_ids)
+        uses = before.uses + 1 if before else 1
+        if history.renewal_short is not None:
+            self._notes.append(
+                f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget is "
+                f"{settings.holdout_budget}. Only {history.renewal_short} records were seen by no run, too few for a "
+                "new one; read newer logs."
+            )
+        if history.kept_near_trained:
+            self._notes.append(
+                f"{history.kept_near_trained} kept evaluation items turned out to be near to something that earlier runs "
+                "trained on. It is held back from this one."
+            )
+        return Holdout(
+            name=self._run.eval_set,
+            items=len(self._frame.ids) - fresh,
+            fresh_items=fresh,
+            uses=uses,
+            budget=settings.holdout_budget,
+            renewed=history.renewed,
+            not_in_log=history.not_in_log,
+            held_back=history.held_back,
+            since=before.since if before else self._run.started_at,
         )
 
     def _answers(self, production: Sequence[Call]) -> Iterable[_Answers]:

@@ -32,9 +32,13 @@ from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
 from flywheel.curation.leakage import check_leakage
 from flywheel.curation.split import split
+from flywheel.curation.split_history import split_with_history
 from flywheel.curation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
+from flywheel.history.carry import with_kept
+from flywheel.history.memory import kept_ids, read_kept
+from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
@@ -55,6 +59,21 @@ class Reference(BaseModel):
         return DatasetRef(name=self.name, uri=self.uri, counts=self.counts)
 
 
+class HistoryOfData(BaseModel):
+    """What earlier runs have to do with the datasets of this one; `memory` is what they left."""
+
+    model_config = ConfigDict(frozen=True)
+
+    memory: Reference | None = None
+    kept: int = 0
+    fresh_ids: list[str] = []
+    held_back: int = 0
+    not_in_log: int = 0
+    renewed: bool = False
+    renewal_short: int | None = None
+    kept_near_trained: int = 0
+
+
 class CuratedData(BaseModel):
     """What curation leaves for the candidates."""
 
@@ -63,6 +82,7 @@ class CuratedData(BaseModel):
     validated: Reference
     assignment: Reference
     datasets: Reference
+    history: HistoryOfData = HistoryOfData()
 
 
 @task(
@@ -72,15 +92,21 @@ class CuratedData(BaseModel):
     retry_delay_seconds=[2, 10, 30],
     retry_condition_fn=is_transient,
 )
-async def extract_records(run_id: str, config: FlywheelConfig) -> Reference:
-    """Copy the workload's records out of the log store. A run that is resumed reads the same copy again."""
+async def extract_records(run_id: str, config: FlywheelConfig, history: Reference) -> Reference:
+    """Copy the workload's records out of the log store. A run that is resumed reads the same copy again.
+
+    Items of the kept evaluation set that the log does not hold any more are added.
+    """
     logs = await open_log_store(config)
     query = query_of(config, await watermark(run_id, config))
+    kept = read_kept((await open_dataset_store(config.connections)).open(history.ref))
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return extract(logs.read(query, progress), out, progress)
+        added: list[int] = []
+        counts = extract(with_kept(logs.read(query, progress), kept, added.append), out, progress)
+        return {**counts, "not_in_log": sum(added)}
 
-    return await _find_or_make(config, "extracted", {"run": run_id}, make)
+    return await find_or_make(config, "extracted", {"run": run_id}, make)
 
 
 async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
@@ -112,33 +138,53 @@ async def validate_records(config: FlywheelConfig, extracted: Reference) -> Refe
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return validate(source, out, config.validation_config, progress)
 
-    return await _find_or_make(config, "validated", _key([source], settings), make)
+    return await find_or_make(config, "validated", _key([source], settings), make)
 
 
 @task(task_run_name="deduplicate", cache_policy=NO_CACHE)
-async def deduplicate_records(config: FlywheelConfig, validated: Reference) -> Reference:
+async def deduplicate_records(config: FlywheelConfig, validated: Reference, history: Reference) -> Reference:
     """Merge repeats and name the groups that must stay together; see `flywheel.curation.deduplication`."""
     store = await open_dataset_store(config.connections)
     source = store.open(validated.ref)
-    settings = config.dedup_config.model_dump()
+    kept = kept_ids(read_kept(store.open(history.ref)))
+    settings = config.dedup_config.model_dump() | ({"kept": kept} if kept else {})
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return deduplicate(source, out, config.dedup_config, progress, of_all_records(config))
+        return deduplicate(
+            source, out, config.dedup_config, progress, of_all_records(config), frozenset(kept)
+        )
 
-    return await _find_or_make(config, "deduplicated", _key([source], settings), make)
+    return await find_or_make(config, "deduplicated", _key([source], settings), make)
 
 
 @task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)
-async def split_records(config: FlywheelConfig, deduplicated: Reference) -> Reference:
-    """Give every cluster a side; see `flywheel.curation.split`."""
+async def split_records(
+    config: FlywheelConfig, validated: Reference, deduplicated: Reference, history: Reference
+) -> Reference:
+    """Give every cluster a side; see `flywheel.curation.split`, and `split_history` where earlier runs were."""
     store = await open_dataset_store(config.connections)
-    source = store.open(deduplicated.ref)
+    records, source, memory = (store.open(part.ref) for part in (validated, deduplicated, history))
     settings = config.data_split_config.model_dump()
+    if not history.counts["runs"]:
 
-    def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return split(source, out, config.data_split_config, progress)
+        def make(out: Path, progress: Progress) -> dict[str, Any]:
+            return split(source, out, config.data_split_config, progress)
 
-    return await _find_or_make(config, "split", _key([source], settings), make)
+        return await find_or_make(config, "split", _key([source], settings), make)
+
+    def make_with_history(out: Path, progress: Progress) -> dict[str, Any]:
+        standing = standing_of(
+            memory, records, source, config.history_config, config.dedup_config.similarity_threshold
+        )
+        return split_with_history(
+            source, out, config.data_split_config, standing, records, progress, of_all_records(config)
+        )
+
+    settings |= {
+        "history": config.history_config.model_dump(),
+        "near": config.dedup_config.similarity_threshold,
+    }
+    return await find_or_make(config, "split", _key([records, source, memory], settings), make_with_history)
 
 
 @task(task_run_name="check leakage", cache_policy=NO_CACHE)
@@ -153,7 +199,7 @@ async def require_no_leakage(
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return check_leakage(records, sides, out, config.leakage_config, progress, of_all_records(config))
 
-    return await _find_or_make(config, "checked", _key([records, sides], settings), make)
+    return await find_or_make(config, "checked", _key([records, sides], settings), make)
 
 
 @task(task_run_name="build datasets", cache_policy=NO_CACHE)
@@ -168,7 +214,7 @@ async def build_base_and_training(
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return build_datasets(records, sides, out, config.data_split_config, progress)
 
-    return await _find_or_make(config, "datasets", _key([records, sides], settings), make)
+    return await find_or_make(config, "datasets", _key([records, sides], settings), make)
 
 
 @task(
@@ -211,10 +257,10 @@ async def build_icl_dataset(
             embedder,
         )
 
-    return await _find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
+    return await find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
 
 
-async def _find_or_make(
+async def find_or_make(
     config: FlywheelConfig,
     kind: str,
     key: dict[str, Any],

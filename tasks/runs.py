@@ -18,7 +18,7 @@ from flywheel.config import FlywheelConfig
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
-from tasks.curation import CuratedData
+from tasks.curation import CuratedData, Reference
 from tasks.retry_conditions import is_transient
 
 
@@ -66,6 +66,7 @@ async def keep_curation(
     """Add the funnel, the datasets and the production model's name to the run."""
     store = await open_dataset_store(config.connections)
     items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
+    fresh = set(data.history.fresh_ids)
     models = sorted({str(item.response["model"]) for item in items if item.response.get("model")})
     return await change_run(
         run_id,
@@ -73,9 +74,9 @@ async def keep_curation(
         lambda run: msgspec.structs.replace(
             run,
             funnel=funnel,
-            datasets={name: reference.uri for name, reference in data},
+            datasets={name: part.uri for name, part in data if isinstance(part, Reference)},
             production_model=", ".join(models) or None,
-            eval_set=eval_set_of(items),
+            eval_set=eval_set_of(item for item in items if item.id not in fresh),
         ),
     )
 
@@ -165,7 +166,9 @@ def _pending(config: FlywheelConfig) -> list[CandidateResult]:
     ]
 
 
-async def change_run(run_id: str, config: FlywheelConfig, change: Callable[[RunResult], RunResult]) -> RunResult:
+async def change_run(
+    run_id: str, config: FlywheelConfig, change: Callable[[RunResult], RunResult]
+) -> RunResult:
     """Change the stored run. In a thread: a database that is away for a while must not hold up the event loop."""
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):

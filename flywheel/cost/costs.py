@@ -74,7 +74,7 @@ def costs_of(
         price = price_of(prices, way.names, way.eval_type)
         fine_tune = fine_tune_cost(price, way.customization) if price else None
         if fine_tune is None:
-            missing.append(f"price of fine-tuning {way.candidate}")
+            missing.append(f"price of fine-tuning {way.names[-1]}")
     savings = None
     if traffic is not None and not ours.missing and not theirs.missing:
         savings = _monthly_savings(way.calls, ours, theirs, traffic, level)
@@ -129,7 +129,7 @@ def _side(
             found[model] = price_of(prices, [*names, model], eval_type)
         price = found[model]
         if price is None or (price.input_per_1k is None and price.gpu_hour is None):
-            missing[f"price of {names[0] if names else model}"] = None
+            missing[f"price of {names[-1] if names else model}"] = None
             continue
         cost = 0.0
         if price.input_per_1k is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ class _Logged(msgspec.Struct, frozen=True):
 
 
 def production_calls(
-    items: Iterable[EvalItem], weights: Mapping[str, float], validated: Path
+    items: Sequence[EvalItem], validated: Path
 ) -> tuple[list[Call], npt.NDArray[np.float64]]:
     """Production's answers to the items, in their order, and the times of all logged calls, NaN where unknown.
 
     Tokens are those that the answer states, else those in the log. Times are in seconds since 1970.
     """
-    logged, times = _logged(validated, set(weights))
+    logged, times = _logged(validated, {item.id for item in items})
     nothing = _Logged(None, None, None)
     calls = []
     for item in items:
@@ -43,7 +43,7 @@ def production_calls(
                 id=item.id,
                 model=str(item.response.get("model") or ""),
                 cluster=item.cluster,
-                weight=weights[item.id],
+                weight=float(item.weight),
                 tokens_in=of_log.tokens_in if tokens_in is None else tokens_in,
                 tokens_out=of_log.tokens_out if tokens_out is None else tokens_out,
                 latency_ms=of_log.latency_ms,

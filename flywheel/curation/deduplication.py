@@ -8,7 +8,7 @@ split. Within a cluster, near-duplicates under one system prompt and tool list a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,18 +52,20 @@ def deduplicate(
     config: DedupConfig,
     progress: Progress,
     constants: Mapping[str, str] | None = None,
+    preferred: Collection[str] = (),
 ) -> dict[str, Any]:
     """Write `deduplicated.parquet` and `rejected.jsonl` into `out`; the order of the records does not matter.
 
     Args:
         constants: Fields that all records share and the validated table does not hold; they are written into the
             rejected records.
+        preferred: Ids of records that stand for their duplicates before any other; a set.
     Returns:
         `exact_duplicates`, `near_duplicates` and `invalid` (an id used twice), which with `kept` add up to the
         table's rows; `clusters`, `largest_cluster` (records kept in it) and `teacher_noise`.
     """
     table = read_columns(validated, COLUMNS)
-    groups = exact_groups(table, config.representative)
+    groups = exact_groups(table, config.representative, preferred)
     clusters = Clusters(groups.representative.size)
     connect_conversations(table, groups.request_of, clusters)
     with tempfile.TemporaryFile(dir=out) as file:

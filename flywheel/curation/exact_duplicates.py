@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,7 +32,9 @@ class ExactGroups(NamedTuple):
     teacher_noise: dict[str, Any]  # requests that were answered in more than one way
 
 
-def exact_groups(table: pa.Table, representative: Literal["newest", "oldest"]) -> ExactGroups:
+def exact_groups(
+    table: pa.Table, representative: Literal["newest", "oldest"], kept: Collection[str] = ()
+) -> ExactGroups:
     """Group rows by their canonical request.
 
     Of rows that share an id and differ in content the newest is kept, where times are equal the one with the
@@ -39,11 +42,15 @@ def exact_groups(table: pa.Table, representative: Literal["newest", "oldest"]) -
 
     Args:
         table: The columns `COLUMNS` of the validated table.
+        kept: Ids of records that stand for their duplicates before any other: those of a kept evaluation set.
     """
     requests, answers = hash_words(table["request_hash"]), hash_words(table["answer_hash"])
     times = numbers(table["timestamp"], float("nan"))
     newest_first = np.where(np.isnan(times), np.inf, -times)
     preferred = np.where(np.isnan(times), np.inf, times) if representative == "oldest" else newest_first
+    if kept:
+        first = np.fromiter((name in kept for name in table["record_id"].to_pylist()), dtype=bool)
+        preferred = np.where(first, -np.inf, preferred)
     ids = numbers(pc.rank(table["record_id"].combine_chunks(), tiebreaker="dense")).astype(np.int64)
 
     id_kept = _rows_that_keep_their_id(ids, requests, answers, newest_first)

@@ -15,6 +15,10 @@ READ_AS = FUNNEL[4:]
 """The keys that share out what was read."""
 
 
+OPTIONAL = frozenset({"held_back"})
+"""Keys that stand in the funnel only where a step counts them."""
+
+
 def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
     """The funnel from the counts of the steps, in the order in which they ran.
 
@@ -24,13 +28,13 @@ def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
     Raises:
         FlywheelError: Calls are unaccounted for; the message has the counts.
     """
-    funnel = dict.fromkeys(FUNNEL, 0)
+    funnel = {name: 0 for name in FUNNEL if name not in OPTIONAL or any(name in step for step in steps)}
     for position, step in enumerate(steps):
-        for name in FUNNEL:
+        for name in funnel:
             if name in step and (position == 0 or name not in READING):
                 funnel[name] = int(step[name]) + (funnel[name] if name == "invalid" else 0)
     check("lines", funnel["lines"], {name: funnel[name] for name in ("out_of_scope", "over_limit", "read")})
-    check("records read", funnel["read"], {name: funnel[name] for name in READ_AS})
+    check("records read", funnel["read"], {name: funnel.get(name, 0) for name in READ_AS})
     return funnel
 
 

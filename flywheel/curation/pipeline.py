@@ -76,7 +76,11 @@ def curate(
         check(
             "rejected lines",
             steps.rejected_lines,
-            {name: funnel[name] for name in READ_AS if name not in ("train", "validation", "evaluation")},
+            {
+                name: funnel.get(name, 0)
+                for name in READ_AS
+                if name not in ("train", "validation", "evaluation")
+            },
         )
         with ThreadPoolExecutor(
             1

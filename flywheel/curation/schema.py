@@ -87,6 +87,7 @@ FUNNEL = (
     "invalid",
     "exact_duplicates",
     "near_duplicates",
+    "held_back",
     "leaks_removed",
     "train",
     "validation",
@@ -94,4 +95,5 @@ FUNNEL = (
 )
 """Keys of a run's funnel, in order. lines = out_of_scope + over_limit + read, where out_of_scope are readable records
 of other workloads, clients, times or outside the traffic share; and read = invalid + exact_duplicates +
-near_duplicates + leaks_removed + train + validation + evaluation."""
+near_duplicates + held_back + leaks_removed + train + validation + evaluation. `held_back` is there only where earlier
+runs kept some records from this one (`flywheel.curation.split_history`)."""

@@ -55,16 +55,16 @@ def split(deduplicated: Path, out: Path, config: DataSplitConfig, progress: Prog
     table = pq.ParquetFile(deduplicated / DEDUPLICATED_FILE).read().sort_by("record_id")
     encoded = table["cluster"].combine_chunks().dictionary_encode()
     names, cluster_of = encoded.dictionary.to_pylist(), numbers(encoded.indices)
-    clusters = _clusters(table, cluster_of)
+    clusters = clusters_of(table, cluster_of)
     _check_feasible(table, clusters, config)
-    drawn = [clusters[number] for number in _drawing_order(names, config.random_seed)]
+    drawn = [clusters[number] for number in drawing_order(names, config.random_seed)]
     by_time = config.method == "by_time"
     order = sorted(drawn, key=lambda cluster: -cluster.newest) if by_time else drawn
-    evaluation = _draw(order, config.eval_size, stratified=not by_time)
+    evaluation = draw(order, config.eval_size, stratified=not by_time)
     held_out = {cluster.number for cluster in evaluation}
     rest = [cluster for cluster in drawn if cluster.number not in held_out]
-    size = _validation_size(rest, config.val_ratio)
-    validation = _draw(rest, size, stratified=True) if size else []
+    size = validation_size(rest, config.val_ratio)
+    validation = draw(rest, size, stratified=True) if size else []
 
     side_of = np.full(len(clusters), SIDES.index("train"), dtype=np.int64)
     side_of[[cluster.number for cluster in validation]] = SIDES.index("validation")
@@ -75,7 +75,7 @@ def split(deduplicated: Path, out: Path, config: DataSplitConfig, progress: Prog
     return _counts(clusters, side_of.tolist())
 
 
-def _clusters(table: pa.Table, cluster_of: npt.NDArray[np.int32]) -> list[Cluster]:
+def clusters_of(table: pa.Table, cluster_of: npt.NDArray[np.int32]) -> list[Cluster]:
     """The clusters by their numbers, given the number of each row's cluster."""
     answer_classes = table["answer_class"].combine_chunks().dictionary_encode()
     labels, kinds = answer_classes.dictionary.to_pylist(), numbers(answer_classes.indices)
@@ -100,8 +100,8 @@ def _clusters(table: pa.Table, cluster_of: npt.NDArray[np.int32]) -> list[Cluste
     return clusters
 
 
-def _check_feasible(table: pa.Table, clusters: Sequence[Cluster], config: DataSplitConfig) -> None:
-    """Raise TooFewRecordsError unless the evaluation set can be filled exactly and something is left to train on."""
+def check_enough(table: pa.Table, clusters: Sequence[Cluster], config: DataSplitConfig) -> str:
+    """What was read, in words. Raises TooFewRecordsError where no split at all makes sense."""
     rows = table.num_rows
     usable = sum(table["weight"].to_pylist())
     found = f"{usable} usable {_records(usable)} read, {rows} left after duplicates were removed"
@@ -120,7 +120,13 @@ def _check_feasible(table: pa.Table, clusters: Sequence[Cluster], config: DataSp
             f"{found}, and all of them are near-duplicates or turns of one conversation, so none can be held out "
             "fairly. Read more of the log, or raise dedup_config.similarity_threshold."
         )
-    most = rows - 1
+    return found
+
+
+def _check_feasible(table: pa.Table, clusters: Sequence[Cluster], config: DataSplitConfig) -> None:
+    """Raise TooFewRecordsError unless the evaluation set can be filled exactly and something is left to train on."""
+    found = check_enough(table, clusters, config)
+    most = table.num_rows - 1
     sums = reachable_sums((cluster.size for cluster in clusters), most)
     if config.eval_size <= most and sums >> config.eval_size & 1:
         return
@@ -142,14 +148,14 @@ def _records(count: int) -> str:
     return "record was" if count == 1 else "records were"
 
 
-def _drawing_order(names: Sequence[str], seed: int) -> list[int]:
+def drawing_order(names: Sequence[str], seed: int) -> list[int]:
     """Numbers of the clusters in the order of a hash of seed and name."""
     hashes = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
     order: list[int] = np.argsort(np.frombuffer(b"".join(hashes), dtype=">u8"), kind="stable").tolist()
     return order
 
 
-def _class_counts(clusters: Iterable[Cluster]) -> dict[str, int]:
+def class_counts(clusters: Iterable[Cluster]) -> dict[str, int]:
     """Records of each answer class, by name."""
     total: Counter[str] = Counter()
     for classes, clusters_alike in Counter(cluster.classes for cluster in clusters).items():
@@ -173,13 +179,13 @@ def largest_remainder(counts: Mapping[str, int], total: int) -> dict[str, int]:
     return quotas
 
 
-def _draw(clusters: Sequence[Cluster], target: int, *, stratified: bool) -> list[Cluster]:
+def draw(clusters: Sequence[Cluster], target: int, *, stratified: bool) -> list[Cluster]:
     """Clusters with `target` records in all, which must be a reachable sum; earlier clusters are preferred.
 
     Stratified: first those that fit every class's quota, then those that hold a class which is short, then any;
     those of nothing but classes of one record come last. What is still missing is found by exchanging the last.
     """
-    counts = _class_counts(clusters)
+    counts = class_counts(clusters)
     common = {name: count for name, count in counts.items() if count > 1}
     quotas = largest_remainder(common, min(target, sum(common.values())))
 
@@ -223,7 +229,7 @@ def _any(_: Cluster) -> bool:
     return True
 
 
-def _validation_size(clusters: Sequence[Cluster], ratio: float) -> int:
+def validation_size(clusters: Sequence[Cluster], ratio: float) -> int:
     """Records of validation: nearest to the ratio that whole clusters allow, with one left for training."""
     rows = sum(cluster.size for cluster in clusters)
     if not ratio or len(clusters) < 2:
@@ -244,5 +250,5 @@ def _counts(clusters: Sequence[Cluster], side_of: Sequence[int]) -> dict[str, An
     return {
         **{side: sum(cluster.size for cluster in group) for side, group in by_side.items()},
         "clusters": {side: len(group) for side, group in by_side.items()},
-        "classes": {side: _class_counts(group) for side, group in by_side.items()},
+        "classes": {side: class_counts(group) for side, group in by_side.items()},
     }

@@ -23,6 +23,7 @@ FUNNEL_LABELS = {
     "invalid": "invalid",
     "exact_duplicates": "exact duplicates",
     "near_duplicates": "near-duplicates",
+    "held_back": "evaluated in earlier runs",
     "leaks_removed": "leaks removed",
     "train": "→ training",
     "validation": "→ validation",

@@ -119,7 +119,9 @@ class Apart(msgspec.Struct, frozen=True):
 
     def bounds(self, tail: float, scale: float = 1.0) -> tuple[float, float]:
         low, high = self.candidate.bounds(tail, scale)
-        other_low, other_high = self.other.bounds(tail)  # more items do not tell more about the other
+        other_low, other_high = self.other.bounds(
+            tail, scale
+        )  # a log that gives more items repeats more as well
         below = math.hypot(self.candidate.value - low, other_high - self.other.value)
         above = math.hypot(high - self.candidate.value, self.other.value - other_low)
         return max(-1.0, self.value - below), min(1.0, self.value + above)

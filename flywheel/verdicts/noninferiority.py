@@ -172,7 +172,7 @@ def _why_undecided(test: _Tested, tail: float, needed: int | None, margin: float
     if test.not_worse <= tail:
         text = "Alone it would be surfaced; among so many candidates that may be luck."
     else:
-        text = f"So few items leave open whether it is worse by more than {points(margin)}."
+        text = f"It is open whether it is worse by more than {points(margin)}."
     if needed is None:
         return f"{text} It is so close to the margin that no reasonable number of items would decide."
     return f"{text} About {needed} items would decide, if what was seen holds."

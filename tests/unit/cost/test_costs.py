@@ -85,7 +85,7 @@ def test_tokens_of_in_context_examples_are_paid_for() -> None:
 def test_a_price_that_is_not_given_is_missing_and_never_nothing() -> None:
     found = costs(way(), LARGE)
     assert (found.per_request, found.per_1k_tokens, found.monthly_savings) == (None, None, None)
-    assert found.missing == ["price of a"]
+    assert found.missing == ["price of small"]
     assert found.production_per_request == pytest.approx(0.013)
     found = costs(way(), SMALL)
     assert found.missing == ["price of large (production)"]
@@ -162,7 +162,7 @@ def test_a_fine_tune_breaks_even_when_its_savings_have_paid_it() -> None:
         tuned, LARGE, PriceConfig(model="small", input_per_1k=0, output_per_1k=0, gpu_hour=3, gpus=2)
     )
     assert by_time.fine_tune == pytest.approx(6.0)
-    assert "price of fine-tuning a" in costs(tuned).missing
+    assert "price of fine-tuning small" in costs(tuned).missing
 
 
 def test_a_fine_tune_that_may_never_pay_has_no_break_even() -> None:

@@ -22,9 +22,9 @@ def test_counts_that_add_up_make_a_funnel(
     funnel = funnel_of(
         {**extracted, "invalid": unreadable}, {"invalid": shares.get("invalid", 0)}, shares | {"invalid": 0}
     )
-    assert tuple(funnel) == FUNNEL
+    assert tuple(funnel) == tuple(name for name in FUNNEL if name != "held_back" or name in shares)
     assert funnel["invalid"] == unreadable + shares.get("invalid", 0)
-    assert funnel["read"] == sum(funnel[name] for name in READ_AS)
+    assert funnel["read"] == sum(funnel.get(name, 0) for name in READ_AS)
 
 
 def test_the_leakage_check_counts_the_splits_again() -> None:

@@ -1,0 +1,92 @@
+"""Kept evaluation items that the log does not hold any more are read as if it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from flywheel.curation.arrow_columns import column
+from flywheel.curation.batches import LogBatch
+from flywheel.curation.schema import EXTRACTED, VALIDATED
+from flywheel.curation.validated_table import row_numbers
+
+Key = tuple[float | None, bytes | None, bytes | None]
+
+
+def with_kept(
+    batches: Iterable[LogBatch], kept: pa.Table, note: Callable[[int], None] = lambda missing: None
+) -> Iterator[LogBatch]:
+    """The batches, and after them one with those of the kept records that were in none.
+
+    A record is the same where time, request and response are, byte for byte: a log may give no ids. Nothing is added
+    to a log that has nothing, so that an empty one is still an error.
+
+    Args:
+        kept: Records as `EXTRACTED`.
+        note: Told how many were added.
+    """
+    missing: dict[Key, int] = {
+        key: place
+        for place, key in enumerate(
+            zip(*(kept[name].to_pylist() for name in ("timestamp", "request", "response")), strict=True)
+        )
+    }
+    times = {time for time, _, _ in missing}
+    anything = False
+    for batch in batches:
+        yield batch
+        anything |= batch.records.num_rows > 0
+        if not missing:
+            continue
+        candidates = [
+            place for place, time in enumerate(batch.records["timestamp"].to_pylist()) if time in times
+        ]
+        for place in candidates:
+            missing.pop(_key(batch.records, place), None)
+    if missing and anything:
+        rows = row_numbers(np.array(sorted(missing.values()), dtype=np.int64))
+        note(len(missing))
+        for records in kept.take(rows).combine_chunks().to_batches():
+            yield LogBatch(records)
+    else:
+        note(0)
+
+
+def as_extracted(validated_rows: pa.Table, workload_id: str, client_id: str) -> pa.Table:
+    """Rows of the validated table (all columns of it that a log has) as records of a log, ids included."""
+    count = validated_rows.num_rows
+    constants = {"workload_id": workload_id, "client_id": client_id}
+    names = {field.name for field in VALIDATED}
+    columns = []
+    for field in EXTRACTED:
+        if field.name == "id":
+            columns.append(validated_rows["record_id"])
+        elif field.name in constants:
+            columns.append(column([constants[field.name]] * count, field.type))
+        elif field.name in names:
+            columns.append(validated_rows[field.name])
+        else:
+            columns.append(column([None] * count, field.type))
+    return pa.Table.from_arrays(columns, schema=EXTRACTED)
+
+
+KEPT_COLUMNS = [
+    "record_id",
+    "timestamp",
+    "conversation_id",
+    "latency_ms",
+    "tokens_in",
+    "tokens_out",
+    "request",
+    "response",
+    "file",
+    "line",
+]
+"""Columns of the validated table that `as_extracted` takes."""
+
+
+def _key(records: pa.RecordBatch, place: int) -> Key:
+    time, request, response = (records[name][place].as_py() for name in ("timestamp", "request", "response"))
+    return time, request, response
