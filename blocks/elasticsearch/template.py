@@ -33,6 +33,7 @@ MAPPINGS: dict[str, Any] = {
         "conversation_id": _IDENTIFIER,
         "description": {"type": "keyword", "index": False, "doc_values": False},
         "latency_ms": {"type": "double", "ignore_malformed": True},
+        "time_to_first_token_ms": {"type": "double", "ignore_malformed": True},
         "tokens_in": _COUNT,
         "tokens_out": _COUNT,
         "request": {"type": "object", "enabled": False},

@@ -62,6 +62,7 @@ class WireLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     tokens_out: _Count | None = None
     request: msgspec.Raw = NOTHING
     response: msgspec.Raw = NOTHING
+    time_to_first_token_ms: _Amount | None = None  # of streamed answers; known so that it costs nothing
 
 
 class ReadLine(NamedTuple):
@@ -73,6 +74,7 @@ class ReadLine(NamedTuple):
 
 _as_most = msgspec.json.Decoder(WireLine)
 _anything = msgspec.json.Decoder(Unknown)
+_FIRST_TOKEN = "time_to_first_token_ms"
 _NAMES = ("id", "workload_id", "client_id", "conversation_id")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(_NAMES, _Name | int | None),
@@ -81,6 +83,7 @@ _TYPES: dict[str, Any] = {
     "latency_ms": _Amount | None,
     "tokens_in": _Count | None,
     "tokens_out": _Count | None,
+    _FIRST_TOKEN: _Amount | None,
 }
 _fields = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
 PAYLOADS = ("request", "response")
@@ -136,6 +139,8 @@ def typed_line(read: ReadLine) -> LogLine:
         except DataError:
             extra = {**extra, "timestamp": msgspec.Raw(msgspec.json.encode(timestamp))}
             timestamp = None
+    if wire.time_to_first_token_ms is not None:
+        extra = {**extra, _FIRST_TOKEN: msgspec.Raw(msgspec.json.encode(wire.time_to_first_token_ms))}
     request, response = json_object(wire.request), json_object(wire.response)
     if request is None or response is None:
         if request is None and _is_something(wire.request):

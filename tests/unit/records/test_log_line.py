@@ -69,3 +69,14 @@ def test_a_lone_surrogate_and_other_bad_json_are_refused_with_a_sentence() -> No
         assert isinstance(read, Unreadable)
         assert read.reason == "not_json"
         assert read.detail
+
+
+def test_the_time_to_the_first_token_is_kept_beside_what_a_record_has() -> None:
+    read = read_line(b'{"workload_id": "w", "time_to_first_token_ms": 12.5, "status_code": 200}')
+    assert isinstance(read, ReadLine)
+    line = typed_line(read)
+    assert line.extra is not None
+    assert json.loads(line.extra) == {"time_to_first_token_ms": 12.5, "status_code": 200}
+    wrong = read_line(b'{"workload_id": "w", "time_to_first_token_ms": "soon"}')
+    assert isinstance(wrong, ReadLine)
+    assert typed_line(wrong).extra == b'{"time_to_first_token_ms":"soon"}'
