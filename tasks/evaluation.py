@@ -24,7 +24,7 @@ from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
 from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
 from tasks.curation import Reference
-from tasks.metrics import with_own_scores
+from tasks.metrics import with_all_scores
 from tasks.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
@@ -100,7 +100,7 @@ async def evaluate(
                 predictions = await run_evaluation(
                     asked, ask, partial, settings.concurrency, progress, stage=stage
                 )
-        predictions = await with_own_scores(items, predictions, config, store, partial, progress)
+        predictions = await with_all_scores(items, predictions, config, store, partial, progress)
     published = _publish(store, name, partial)
     finished = datetime.now(UTC)
     return aggregate(

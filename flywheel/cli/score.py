@@ -30,12 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE.jsonl", help="write the predictions with each item's scores here"
     )
     parser.add_argument(
+        "--verdicts",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="verdicts of a judge on these predictions, from a run",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file of settings; metrics_config and icl_config.embedder count"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="one setting, e.g. metrics_config.primary=chrf; may be given many times",
+    )
+    parser.add_argument(
         "--level", type=_level, default=0.95, metavar="SHARE", help="confidence level of the intervals (0.95)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print a table or one JSON document, and write the scored lines if asked."""
+    from flywheel.cli.own_scores import all_scores, settings_of
     from flywheel.cli.terminal import emit_json
     from flywheel.evaluation.aggregate import (
         finish_reasons,
@@ -49,27 +67,31 @@ def run(arguments: argparse.Namespace) -> int:
 
     items = read_items(arguments.items)
     predictions = read_predictions(arguments.predictions, {item.id for item in items})
-    scored = score_predictions(items, predictions)
+    config = settings_of(arguments)
+    scored, warnings = all_scores(items, score_predictions(items, predictions), config, arguments.verdicts)
     scores = scores_of(items, {prediction.id: prediction for prediction in scored}, arguments.level)
     if arguments.out is not None:
         write_predictions(arguments.out, scored)
     missing = len(items) - len(predictions)
+    own = config.metrics_config.primary
+    primary = own if own in scores else primary_metric(items)
     usage = usage_of(scored)
     reasons = finish_reasons(scored)
     if arguments.json:
         emit_json(
             {
                 "scores": {metric: _score_document(score) for metric, score in scores.items()},
-                "primary": primary_metric(items),
+                "primary": primary,
                 "items": len(items),
                 "missing": missing,
                 "usage": {name: getattr(usage, name) for name in usage.__struct_fields__},
                 "finish_reasons": reasons,
+                "warnings": warnings,
             }
         )
         return 0
-    _print_table(items, scores, primary_metric(items))
-    _print_remarks(scored, missing, reasons)
+    _print_table(items, scores, primary)
+    _print_remarks(scored, missing, reasons, warnings)
     return 0
 
 
@@ -118,7 +140,9 @@ def _print_table(items: Sequence[EvalItem], scores: dict[str, Score], primary: s
     console().print("* the score that stands for the whole")
 
 
-def _print_remarks(scored: list[Prediction], missing: int, reasons: dict[str, int]) -> None:
+def _print_remarks(
+    scored: list[Prediction], missing: int, reasons: dict[str, int], warnings: list[str]
+) -> None:
     from collections import Counter
 
     from flywheel.cli.terminal import console, plain
@@ -131,5 +155,7 @@ def _print_remarks(scored: list[Prediction], missing: int, reasons: dict[str, in
     errors.pop(MISSING, None)
     for error, count in errors.most_common(5):
         out.print(plain(f"{count} x {error}"))
+    for warning in warnings:
+        out.print(plain(warning))
     if reasons:
         out.print(plain("finish reasons: " + ", ".join(f"{name} {count}" for name, count in reasons.items())))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetRef
-from flywheel.config import CandidateConfig, FlywheelConfig, JudgeConfig, MetricsConfig
+from flywheel.config import (
+    CandidateConfig,
+    EmbedderConfig,
+    FlywheelConfig,
+    IclConfig,
+    JudgeConfig,
+    MetricsConfig,
+)
 from flywheel.results import JudgeRun, RunResult
 from tasks.judging import judge_health
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
+from tests.fakes.openai_provider import OpenAIProvider
 from tests.flows.test_run_flywheel import pytestmark as pytestmark
 from tests.flows.test_run_flywheel import run
 
@@ -73,9 +82,11 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
         labels.write_text("\n".join(map(json.dumps, sheet)), encoding="utf-8")
         again = with_judge(first, judge.model_copy(update={"human_labels": str(labels)}))
         await run(again, run_id="run-b")
-        assert len(server.bodies) == asked  # every question was asked in the first run
+        questions = [json.dumps(body["messages"]) for body in server.bodies]
+        assert len(set(questions)) == len(questions)  # the second run asked of what was new alone
+        assert len(questions) < 2 * asked
         health = {one.metric: one for one in await judge_health("run-b", again)}
-        assert health["similarity"].kappa_n == health["similarity"].judged > 0
+        assert health["similarity"].kappa_n > 0
         assert health["similarity"].corrected is not None
 
 
@@ -123,3 +134,31 @@ async def test_a_judge_whose_files_are_not_there_stops_the_run_before_any_model_
     assert state.is_failed()
     assert "/not/there" in (result.error or "")
     assert gpu_platform.events == []
+
+
+async def test_a_run_scores_by_rules_functions_commands_and_meaning(
+    config: FlywheelConfig, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def short(request, reference, response):\n    return True\n", encoding="utf-8")
+    metrics = MetricsConfig.model_validate(
+        {
+            "primary": "short",
+            "arguments": [{"argument": "order_id", "compare": "ignore"}],
+            "custom": [
+                {"name": "short", "function": f"{own}:short"},
+                {"name": "suite", "command": [sys.executable, "-S", "-c", "raise SystemExit(1)"]},
+            ],
+        }
+    )
+    with OpenAIProvider() as embeddings:
+        icl = IclConfig(embedder=EmbedderConfig(base_url=embeddings.url, model="embed"))
+        changed = with_judge(config, JudgeConfig(), metrics_config=metrics, icl_config=icl)
+        state, result = await run(changed)
+    assert state.is_completed()
+    (evaluation,) = result.candidates[0].evaluations
+    assert evaluation.primary == "short"
+    assert (evaluation.scores["short"].value, evaluation.scores["suite"].value) == (1.0, 0.0)
+    assert evaluation.scores["embedding_similarity"].n > 0
+    predictions = await lines(changed, evaluation.predictions or "")
+    assert all({"short", "suite"} <= set(p["scores"]) for p in predictions)  # type: ignore[call-overload]

@@ -153,3 +153,56 @@ def test_a_level_that_is_none_is_a_usage_error(tmp_path: Path, capsys: pytest.Ca
         score(tmp_path, [row("a")], [], "--level", "95")
     assert caught.value.code == 2
     assert "between 0 and 1" in capsys.readouterr().err
+
+
+def test_arguments_compare_and_metrics_are_computed_as_the_settings_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def called(request, reference, response):\n    return 0.5\n", encoding="utf-8")
+    config = tmp_path / "settings.yaml"
+    config.write_text(
+        "metrics_config:\n"
+        "  primary: called\n"
+        "  arguments: [{tool: f, argument: city, compare: text}]\n"
+        f"  custom: [{{name: called, function: '{own}:called'}}]\n",
+        encoding="utf-8",
+    )
+    items = [row("a", calls(("f", {"city": "Rome!"})))]
+    lines = [answer("a", calls(("f", {"city": "rome"})))]
+    assert score(tmp_path, items, lines, "--json") == 0
+    assert document(capsys)["scores"]["function_name_and_args_accuracy"]["value"] == 0
+    assert score(tmp_path, items, lines, "--json", "--config", str(config)) == 0
+    found = document(capsys)
+    assert found["scores"]["function_name_and_args_accuracy"]["value"] == 1
+    assert (found["primary"], found["scores"]["called"]["value"]) == ("called", 0.5)
+
+
+def test_scores_of_a_judge_are_made_again_from_its_verdicts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verdict(name: str, value: float | None) -> dict[str, Any]:
+        outcome = "parse_failure" if value is None else "rated"
+        return {"key": name, "id": name, "metric": "similarity", "outcome": outcome, "score": value}
+
+    items = [row(name, text("hello")) for name in "abcd"] + [row("e")]
+    lines = [answer(name, text("hi")) for name in "abcd"] + [answer("e")]
+    path = write(tmp_path / "verdicts.jsonl", [verdict("a", 1.0), verdict("b", 0.25), verdict("c", None)])
+    assert score(tmp_path, items, lines, "--json", "--verdicts", path) == 0
+    found = document(capsys)["scores"]["similarity"]
+    assert (found["value"], found["n"], found["unscored"]) == (0.625, 2, 2)
+    path = write(tmp_path / "verdicts.jsonl", [verdict("z", 1.0)])
+    assert score(tmp_path, items, lines, "--verdicts", path) == 3
+    assert "are on no item" in capsys.readouterr().err
+
+
+def test_a_metric_that_fails_is_told_and_leaves_its_items_unscored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def broken(*_):\n    return 1 / 0\n", encoding="utf-8")
+    setting = f"metrics_config.custom=[{{name: broken, function: '{own}:broken'}}]"
+    assert score(tmp_path, [row("a")], [answer("a")], "--set", setting) == 0
+    assert "ZeroDivisionError" in " ".join(capsys.readouterr().out.split())
+    assert score(tmp_path, [row("a")], [answer("a")], "--set", "metrics_config.custom=[{name: x}]") == 2
+    assert "either a function or a command" in capsys.readouterr().err
