@@ -246,6 +246,18 @@ class LogStoreContract:
         ]
         assert first.share_without_workload_id == pytest.approx(2 / 6)
 
+    def test_the_share_without_a_workload_is_of_each_clients_own_records(self, store_of: StoreOf) -> None:
+        logged = [record(i, workload_id=...) for i in range(3)] + [record(3)]
+        logged += [record(4, client_id="other", workload_id="faq"), record(5, client_id=..., workload_id=...)]
+        found = store_of(logged).workloads(silent)
+        shares = {(w.workload_id, w.client_id): w.share_without_workload_id for w in found}
+        assert shares == {
+            (None, "acme"): 0.75,
+            ("router", "acme"): 0.75,
+            ("faq", "other"): 0.0,
+            (None, None): 1.0,
+        }
+
     def test_an_empty_log_is_an_error_that_says_so(self, store_of: StoreOf) -> None:
         with pytest.raises(DataError):
             read(store_of([]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from flywheel.cli.main import main
 
 
-def log_of(tmp_path: Path, *workloads: str | None) -> str:
+def log_of(tmp_path: Path, *workloads: str | None, clients: Sequence[str | None] = ()) -> str:
     path = tmp_path / "log.jsonl"
     lines = [
-        {"timestamp": 1_750_000_000 + i, "workload_id": w, "client_id": "acme", "request": {}, "response": {}}
-        for i, w in enumerate(workloads)
+        {"timestamp": 1_750_000_000 + i, "workload_id": w, "client_id": c, "request": {}, "response": {}}
+        for i, (w, c) in enumerate(zip(workloads, clients or ["acme"] * len(workloads), strict=True))
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(path)
@@ -59,8 +60,23 @@ def test_people_get_a_table_in_which_no_name_can_steer_the_terminal(
 def test_the_share_without_a_workload_is_said_for_each_client(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["workloads", "--logs", log_of(tmp_path, "a", None, None, "b")]) == 0
-    assert "50.0% of the records of client acme" in capsys.readouterr().out
+    """One client's untagged traffic must not be hidden by another's, nor be held against it."""
+    log = log_of(tmp_path, "a", None, "a", "a", "b", None, "c", clients=["acme"] * 4 + ["shop", None, "neat"])
+    assert main(["workloads", "--logs", log]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "25.0% of the records of client acme have no workload id and cannot be used." in shown
+    assert "100.0% of the records of client (none) have no workload id" in shown
+    assert "of client shop" not in shown
+    assert main(["workloads", "--logs", log, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    shares = {(w["client_id"], w["workload_id"]): w["share_without_workload_id"] for w in document}
+    assert shares == {
+        ("acme", "a"): 0.25,
+        ("acme", None): 0.25,
+        ("shop", "b"): 0.0,
+        (None, None): 1.0,
+        ("neat", "c"): 0.0,
+    }
 
 
 @pytest.mark.parametrize("content", [None, "", "no json\n"])
