@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import msgspec
 from prefect import flow
-from prefect.concurrency.asyncio import concurrency
 from prefect.logging import get_run_logger
 
 from blocks.ports import Endpoint
@@ -26,12 +25,12 @@ from flywheel.results import CandidateResult, Customization, EvalType, Evaluatio
 from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
 from tasks.curation import CuratedData, Reference, build_icl_dataset
 from tasks.evaluation import evaluate
+from tasks.gpu_slots import expected_length, slots_of
 from tasks.judging import judge_candidate
 from tasks.runs import candidate_status, finished_candidate
+from tasks.slot_queue import GpuSlots, gpu_slots
 from tasks.specialist import ask_specialist_set
 
-GPU_LIMIT = "gpu"
-LEASE_SECONDS = 60
 T = TypeVar("T")
 
 
@@ -52,19 +51,15 @@ async def run_candidate(
     icl: Reference | Exception | None = None
     if candidate.icl:
         icl = await outcome(build_icl_dataset(config, candidate, data))
-    async with concurrency(
-        GPU_LIMIT,
-        occupy=max(1, candidate.gpus),
-        strict=True,  # a missing limit must not mean that nothing is limited
-        lease_duration=LEASE_SECONDS,
-        raise_on_lease_renewal_failure=False,
-    ):
+    deployment, training = slots_of(candidate)
+    length = await expected_length(config, candidate)
+    async with gpu_slots(f"{candidate.name} of run {run_id}", deployment, training, length) as held:
         try:
             endpoint = await deploy(run_id, candidate, config)
             legs = await asyncio.gather(
                 _base(run_id, candidate, endpoint, data, config),
                 _icl(run_id, candidate, endpoint, data, icl, config),
-                _customized(run_id, candidate, data, config),
+                _customized(run_id, candidate, data, config, held),
                 return_exceptions=True,
             )
         finally:
@@ -96,11 +91,14 @@ async def _icl(
 
 
 async def _customized(
-    run_id: str, candidate: CandidateConfig, data: CuratedData, config: FlywheelConfig
+    run_id: str, candidate: CandidateConfig, data: CuratedData, config: FlywheelConfig, held: GpuSlots
 ) -> tuple[Customization, Evaluation | Exception] | None:
     if not candidate.customize:
         return None
-    customization = await fine_tune(run_id, candidate, data.datasets, config)
+    try:
+        customization = await fine_tune(run_id, candidate, data.datasets, config)
+    finally:
+        await uninterrupted(held.training_is_over())
 
     async def evaluated() -> Evaluation:
         endpoint = await serve_customization(run_id, candidate, customization, config)
@@ -146,13 +144,7 @@ async def _judged_by_deployed(
 ) -> CandidateResult:
     judge = config.judge_config
     model = CandidateConfig(name=f"judge of {candidate.name}"[:100], model=judge.model, gpus=judge.gpus)
-    async with concurrency(
-        GPU_LIMIT,
-        occupy=max(1, judge.gpus),
-        strict=True,
-        lease_duration=LEASE_SECONDS,
-        raise_on_lease_renewal_failure=False,
-    ):
+    async with gpu_slots(f"{model.name} of run {run_id}", judge.gpus):
         try:
             endpoint = await deploy(run_id, model, config)
             return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -9,10 +12,13 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
-from flywheel.config import FlywheelConfig
+from blocks.connections import open_run_store
+from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import ConfigError
+from flywheel.scheduling.slots import expected_seconds
+from tasks.slot_lease import GPU_LIMIT
 
-GPU_LIMIT = "gpu"
+RUNS_LOOKED_THROUGH = 5
 
 
 @task(task_run_name="gpu slots", cache_policy=NO_CACHE)
@@ -33,10 +39,12 @@ async def ensure_gpu_slots(config: FlywheelConfig) -> int:
             except (ObjectAlreadyExists, PrefectHTTPStatusError):  # another run was faster; theirs counts
                 size = (await client.read_global_concurrency_limit_by_name(GPU_LIMIT)).limit
     for candidate in config.candidates:
-        if candidate.gpus > size:
+        needed = slots_of(candidate)
+        if sum(needed) > size:
             raise ConfigError(
-                f"Candidate {candidate.name!r} needs {candidate.gpus} GPU slots and the limit {GPU_LIMIT!r} has "
-                f"{size}. Lower its gpus, or raise the limit: prefect gcl update {GPU_LIMIT} --limit {candidate.gpus}"
+                f"Candidate {candidate.name!r} needs {sum(needed)} GPU slots ({needed[0]} to be deployed, {needed[1]} "
+                f"to be fine-tuned) and the limit {GPU_LIMIT!r} has {size}. Lower its gpus or training_gpus, or raise "
+                f"the limit: prefect gcl update {GPU_LIMIT} --limit {sum(needed)}"
             )
     judge = config.judge_config
     if judge.deployed and judge.gpus > size:
@@ -45,3 +53,19 @@ async def ensure_gpu_slots(config: FlywheelConfig) -> int:
             f"or raise the limit: prefect gcl update {GPU_LIMIT} --limit {judge.gpus}"
         )
     return size
+
+
+def slots_of(candidate: CandidateConfig) -> tuple[int, int]:
+    """GPU slots of the candidate's deployment, and of its fine-tune."""
+    return candidate.gpus, candidate.training_gpus if candidate.customize else 0
+
+
+async def expected_length(config: FlywheelConfig, candidate: CandidateConfig) -> float:
+    """Seconds that the candidate may need, judged by earlier runs of the workload."""
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        earlier = await asyncio.to_thread(
+            runs.list_runs, config.workload_id, config.client_id, RUNS_LOOKED_THROUGH
+        )
+    return expected_seconds(
+        [result for run in earlier for result in run.candidates], candidate.name, candidate.model
+    )

@@ -155,7 +155,19 @@ class CandidateConfig(Settings):
         min_length=1,
         description="Model name or path as the platform knows it; 'demo:smollm2-135m' needs no model hub.",
     )
-    gpus: int = Field(default=1, ge=0, le=64, description="GPU slots held while the candidate is worked on.")
+    gpus: int = Field(
+        default=1,
+        ge=0,
+        le=64,
+        description="GPU slots of the deployment, held while the candidate is worked on.",
+    )
+    training_gpus: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="GPU slots of the fine-tune beside those of the deployment, held until it is over. 0: it needs "
+        "none of its own, as on one machine.",
+    )
     context_length: int | None = Field(
         default=None, ge=128, description="Context length, in tokens; none asks the platform."
     )

@@ -1,0 +1,135 @@
+"""GPU slots on a real Prefect server: shared, in turn, all or nothing, and back when their holder dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    VariableCreate,
+)
+from prefect.exceptions import ObjectNotFound
+
+from flywheel.errors import ConfigError
+from tasks.slot_lease import GPU_LIMIT
+from tasks.slot_queue import CLAIM_PREFIX, gpu_slots
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+
+
+@contextlib.asynccontextmanager
+async def limit_of(slots: int) -> AsyncIterator[None]:
+    """The limit with so many slots, none taken; as it was before, afterwards."""
+    async with get_client() as client:
+        try:
+            before = (await client.read_global_concurrency_limit_by_name(GPU_LIMIT)).limit
+        except ObjectNotFound:
+            before = 2
+            await client.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots)
+            )
+        await client.update_global_concurrency_limit(
+            GPU_LIMIT, GlobalConcurrencyLimitUpdate(limit=slots, active_slots=0)
+        )
+        try:
+            yield
+        finally:
+            await client.update_global_concurrency_limit(
+                GPU_LIMIT, GlobalConcurrencyLimitUpdate(limit=before, active_slots=0)
+            )
+
+
+async def taken() -> int:
+    async with get_client() as client:
+        return (await client.read_global_concurrency_limit_by_name(GPU_LIMIT)).active_slots
+
+
+async def claims() -> list[str]:
+    async with get_client() as client:
+        return [found.name for found in await client.read_variables() if found.name.startswith(CLAIM_PREFIX)]
+
+
+async def test_candidates_never_hold_more_than_there_is_and_leave_nothing_behind(prefect_api: None) -> None:
+    held, most = 0, 0
+
+    async def candidate(number: int, slots: int) -> None:
+        nonlocal held, most
+        async with gpu_slots(f"candidate {number}", slots):
+            held += slots
+            most = max(most, held)
+            await asyncio.sleep(0.2)
+            held -= slots
+
+    async with limit_of(4):
+        await asyncio.wait_for(asyncio.gather(*(candidate(n, 1 + n % 4) for n in range(6))), 120)
+        assert most <= 4
+        assert await taken() == 0
+        assert await claims() == []
+
+
+async def test_two_that_each_need_deployment_and_training_do_not_lock_each_other_out(
+    prefect_api: None,
+) -> None:
+    """With slots taken one kind after the other, both would hold half of what the other needs, for ever."""
+    done = []
+
+    async def candidate(name: str) -> None:
+        async with gpu_slots(name, 1, training=1):
+            await asyncio.sleep(0.3)
+            done.append(name)
+
+    async with limit_of(2):
+        await asyncio.wait_for(asyncio.gather(candidate("a"), candidate("b")), 60)
+    assert sorted(done) == ["a", "b"]
+
+
+async def test_the_slots_of_a_fine_tune_are_free_as_soon_as_it_is_over(prefect_api: None) -> None:
+    async with limit_of(3), gpu_slots("one", 1, training=2) as held:
+        assert await taken() == 3
+        await held.training_is_over()
+        assert await taken() == 1
+        async with asyncio.timeout(30), gpu_slots("two", 2):
+            assert await taken() == 3
+
+
+async def test_more_slots_than_there_are_is_an_error_and_no_wait(prefect_api: None) -> None:
+    async with limit_of(2):
+        with pytest.raises(ConfigError, match="prefect gcl"):
+            async with asyncio.timeout(30), gpu_slots("greedy", 3):
+                raise AssertionError("got slots that are not there")
+
+
+async def test_who_is_cancelled_while_waiting_withdraws_the_claim(prefect_api: None) -> None:
+    async with limit_of(1), gpu_slots("holder", 1):
+        waiting = asyncio.create_task(_hold("waiter", 1))
+        while not await claims():
+            await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await claims() == []
+        assert await taken() == 1
+
+
+async def test_a_claim_written_by_hand_is_passed_over(prefect_api: None) -> None:
+    async with get_client() as client:
+        await client.create_variable(VariableCreate(name=f"{CLAIM_PREFIX}nonsense", value="none"))
+        try:
+            async with limit_of(1), asyncio.timeout(30), gpu_slots("somebody", 1):
+                assert await taken() == 1
+        finally:
+            await client.delete_variable_by_name(f"{CLAIM_PREFIX}nonsense")
+
+
+async def _hold(who: str, slots: int) -> None:
+    async with gpu_slots(who, slots):
+        await asyncio.sleep(0.1)
