@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from blocks.connections import open_dataset_store, open_run_store
+from blocks.connections import open_dataset_store, open_log_store, open_run_store
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import stored_file
 from flywheel.analysis import Analysis, Costs, Holdout
@@ -27,6 +27,7 @@ from flywheel.errors import FlywheelError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.history.memory import read_memory
+from flywheel.progress import silent
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
 from flywheel.verdicts.ceilings import repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
@@ -59,13 +60,27 @@ async def analyse(
         try:
             health = await judge_health(run_id, config)
             work = _Analysing(run, config, data, replayed, store, runs)
-            analysis = msgspec.structs.replace(await asyncio.to_thread(work.done), judge_health=health)
+            analysis = await asyncio.to_thread(work.done)
+            kpis = msgspec.structs.replace(analysis.kpis, share_instrumented=await _instrumented(config))
+            analysis = msgspec.structs.replace(analysis, judge_health=health, kpis=kpis)
         except Exception as error:
             if not isinstance(error, FlywheelError):
                 get_run_logger().error("The analysis failed", exc_info=error)
             analysis = Analysis(notes=[f"The results could not be analysed: {error}"])
     await change_run(run_id, config, lambda kept: msgspec.structs.replace(kept, analysis=analysis))
     return analysis
+
+
+async def _instrumented(config: FlywheelConfig) -> float | None:
+    """Share of the client's calls in the log that carry a workload id; None where the log cannot be looked at."""
+    try:
+        logs = await open_log_store(config)
+        found = await asyncio.to_thread(logs.workloads, silent)
+    except FlywheelError as error:
+        get_run_logger().warning("The share of traffic with a workload id is not known: %s", error)
+        return None
+    of_client = [one.share_without_workload_id for one in found if one.client_id == config.client_id]
+    return 1 - of_client[0] if of_client else None
 
 
 class _Answers(msgspec.Struct, frozen=True):

@@ -50,6 +50,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         config=settings,
         eval_set=earlier.eval_set if earlier else "",
         decisions=earlier.decisions if earlier else [],
+        memory=earlier.memory if earlier else None,
     )
 
 

@@ -53,7 +53,7 @@ def ledger_rows(validated: Path, rows: Indices, clusters: Sequence[str], used: s
     order = np.argsort(rows, kind="stable")
     hashes: list[bytes] = []
     signed: list[bytes] = []
-    for batch, table in _signed(validated, rows[order]):
+    for batch, table, _ in _signed(validated, rows[order]):
         hashes += batch["request_hash"].to_pylist()
         signed += [signature.tobytes() for signature in table]
     names = [clusters[place] for place in order.tolist()]
@@ -104,10 +104,9 @@ def known_clusters(ledger: pa.Table, validated: Path, deduplicated: pa.Table, th
     index = {way: _Index(ledger, way, threshold) for way in marks}
     found: dict[str, set[str]] = {EVALUATED: set(), TRAINED: set()}
     done = 0
-    for batch, table in _signed(validated, rows[order]):
+    for batch, table, filled in _signed(validated, rows[order]):
         hashes = batch["request_hash"].to_pylist()
         here = clusters[done : done + len(hashes)]
-        filled = np.array([bool(text) for text in batch["text"].to_pylist()])
         done += len(hashes)
         for way in found:
             near = index[way].near(table) & filled
@@ -159,12 +158,16 @@ class _Index:
         return band_keys(table, self._bands, self._rows_of_band)
 
 
-def _signed(validated: Path, rows: Indices) -> Iterable[tuple[pa.RecordBatch, Signatures]]:
-    """The wanted rows (ascending) of the validated table, a batch at a time, with signatures of their texts."""
+def _signed(
+    validated: Path, rows: Indices
+) -> Iterable[tuple[pa.RecordBatch, Signatures, npt.NDArray[np.bool_]]]:
+    """The wanted rows (ascending) of the validated table, a batch at a time, with the signatures of their texts and
+    whether there is a text: the signature of none says nothing.
+    """
     for first, batch in read_batches(validated, ["request_hash", "text"], rows=2_048):
         low, high = np.searchsorted(rows, [first, first + batch.num_rows])
         if low == high:
             continue
         chosen = batch.take(row_numbers(rows[low:high] - first))
         data, offsets = text_bytes(chosen["text"])
-        yield chosen, signatures(data, offsets, SHINGLE_SIZE, PERMUTATIONS)
+        yield chosen, signatures(data, offsets, SHINGLE_SIZE, PERMUTATIONS), np.diff(offsets) > 0
