@@ -22,7 +22,7 @@ from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.analysis import JudgeHealth
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.errors import FlywheelError
+from flywheel.errors import ConfigError, FlywheelError
 from flywheel.evaluation.custom_metrics import load_metrics
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.predictions import write_predictions
@@ -93,7 +93,10 @@ async def check_judge_and_metrics(config: FlywheelConfig) -> None:
     judge = config.judge_config
     if not judge.enabled:
         return
-    metrics = metrics_of(judge)
+    metrics = metrics_of(judge, config.metrics_config.arguments)
+    own = {metric.name for metric in config.metrics_config.custom}
+    if taken := sorted(own & {metric.name for metric in metrics}):
+        raise ConfigError(f"A custom metric and one of the judge are both named {taken[0]!r}; rename yours.")
     if judge.human_labels:
         read_labels(Path(judge.human_labels).expanduser(), metrics)
     if not judge.deployed:
@@ -120,7 +123,7 @@ class _Judging:
     ) -> None:
         self._run_id, self._candidate, self._judge = run_id, candidate, judge
         self._store, self._config = store, config
-        self._metrics = metrics_of(config.judge_config)
+        self._metrics = metrics_of(config.judge_config, config.metrics_config.arguments)
         labels = config.judge_config.human_labels
         self._labels = read_labels(Path(labels).expanduser(), self._metrics) if labels else {}
         self.items: list[EvalItem] = []

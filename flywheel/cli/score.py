@@ -36,7 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="verdicts of a judge on these predictions, from a run",
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML file of settings; metrics_config and icl_config.embedder count"
+        "--labels",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="ratings by people of what --verdicts rated: agreement, and scores corrected by them",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings; metrics_config, judge_config and icl_config.embedder count",
     )
     parser.add_argument(
         "--set",
@@ -53,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print a table or one JSON document, and write the scored lines if asked."""
-    from flywheel.cli.own_scores import all_scores, settings_of
+    from flywheel.cli.own_scores import all_scores, health_of_judge, health_text, settings_of
     from flywheel.cli.terminal import emit_json
     from flywheel.evaluation.aggregate import (
         finish_reasons,
@@ -72,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     scores = scores_of(items, {prediction.id: prediction for prediction in scored}, arguments.level)
     if arguments.out is not None:
         write_predictions(arguments.out, scored)
+    health = health_of_judge(arguments, config)
     missing = len(items) - len(predictions)
     own = config.metrics_config.primary
     primary = own if own in scores else primary_metric(items)
@@ -87,11 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
                 "usage": {name: getattr(usage, name) for name in usage.__struct_fields__},
                 "finish_reasons": reasons,
                 "warnings": warnings,
+                "judge_health": health,
             }
         )
         return 0
     _print_table(items, scores, primary)
-    _print_remarks(scored, missing, reasons, warnings)
+    _print_remarks(scored, missing, reasons, [*warnings, *map(health_text, health)])
     return 0
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from flywheel.config.base import Settings
 
-Compare = Literal["exact", "text", "number", "date", "set", "ignore"]
+Compare = Literal["exact", "text", "judge", "number", "date", "set", "ignore"]
 
 
 class ArgumentConfig(Settings):
@@ -20,7 +20,8 @@ class ArgumentConfig(Settings):
         description="Name of the argument; 'a.b' lies within 'a', 'a[].b' in each element of 'a'.",
     )
     compare: Compare = Field(
-        description="exact: to the letter; text: without case, punctuation and extra blanks; number: by value, also "
+        description="exact: to the letter; text: without case, punctuation and extra blanks; judge: as text, "
+        "and by the judge in a score of its own, function_name_and_args_judged; number: by value, also "
         "as text; date: by instant; set: a list in any order; ignore: not at all.",
     )
     tolerance: float = Field(

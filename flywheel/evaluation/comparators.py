@@ -61,7 +61,7 @@ def follows(rule: Rule, reference: Any, candidate: Any) -> bool:
     """Whether two values are equal under a rule about single values (any but "set")."""
     if rule.compare == "ignore":
         return True
-    if rule.compare == "text" and isinstance(reference, str) and isinstance(candidate, str):
+    if rule.compare in ("text", "judge") and isinstance(reference, str) and isinstance(candidate, str):
         return plain_text(reference) == plain_text(candidate)
     if rule.compare == "number":
         left, right = _number(reference), _number(candidate)

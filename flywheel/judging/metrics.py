@@ -15,18 +15,20 @@ and so must `{{fence}}` and `{{output}}`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from flywheel.config import JudgeConfig
+from flywheel.config import ArgumentConfig, JudgeConfig
 from flywheel.config.judge import JudgedAnswers
 from flywheel.errors import ConfigError
 
 SIMILARITY = "similarity"
 TOOL_CALLING_CORRECTNESS = "tool_calling_correctness"
+ARGUMENTS_JUDGED = "function_name_and_args_judged"
+"""Strict calls, but for the arguments that are left to the judge: it is asked where all else is right."""
 PLACEHOLDERS = frozenset(
     {
         "answers",
@@ -57,6 +59,7 @@ class JudgeMetric(msgspec.Struct, frozen=True):
     low: int
     high: int
     applies_to: JudgedAnswers
+    rules: tuple[ArgumentConfig, ...] = ()  # of ARGUMENTS_JUDGED
 
     @property
     def binary(self) -> bool:
@@ -77,8 +80,12 @@ class JudgeMetric(msgspec.Struct, frozen=True):
         return rating >= (self.high if self.binary else self.high - 1)
 
 
-def metrics_of(config: JudgeConfig) -> list[JudgeMetric]:
-    """The metrics of the settings with their prompts. Raises: ConfigError for a bad prompt file."""
+def metrics_of(config: JudgeConfig, rules: Sequence[ArgumentConfig] = ()) -> list[JudgeMetric]:
+    """The metrics of the settings with their prompts. Raises: ConfigError for a bad prompt file.
+
+    Args:
+        rules: How single arguments compare; where one leaves that to the judge, there is a metric more.
+    """
     own_prompts = {
         SIMILARITY: config.similarity_prompt,
         TOOL_CALLING_CORRECTNESS: config.tool_calling_prompt,
@@ -87,12 +94,15 @@ def metrics_of(config: JudgeConfig) -> list[JudgeMetric]:
     for name in dict.fromkeys(config.metrics):
         low, high, applies_to = _BUILT_IN[name]
         path = own_prompts[name]
-        text = _read(path) if path else files("flywheel.judging").joinpath(f"{name}.md").read_text("utf-8")
-        metrics.append(metric_from(name, text, low, high, applies_to, path or name))
+        metrics.append(metric_from(name, _built_in(name, path), low, high, applies_to, path or name))
     metrics += [
         metric_from(own.name, _read(own.prompt), own.low, own.high, own.applies_to, own.prompt)
         for own in config.custom_metrics
     ]
+    if any(rule.compare == "judge" for rule in rules):
+        text = _built_in(TOOL_CALLING_CORRECTNESS, config.tool_calling_prompt)
+        metric = metric_from(ARGUMENTS_JUDGED, text, 0, 1, "calls", TOOL_CALLING_CORRECTNESS)
+        metrics.append(msgspec.structs.replace(metric, rules=tuple(rules)))
     return metrics
 
 
@@ -129,6 +139,10 @@ def placeholders(text: str) -> set[str]:
 def filled(text: str, values: Mapping[str, str]) -> str:
     """`text` with its placeholders filled in, once: what is put in is not looked at again."""
     return _PLACEHOLDER.sub(lambda found: values[found.group(1)], text)
+
+
+def _built_in(name: str, own: str) -> str:
+    return _read(own) if own else files("flywheel.judging").joinpath(f"{name}.md").read_text("utf-8")
 
 
 def _read(path: str) -> str:

@@ -8,8 +8,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from flywheel.config import ArgumentConfig
 from flywheel.errors import ScoringError
-from flywheel.evaluation.scoring import FUNCTION_NAME_AND_ARGS, candidate_message, reference_calls
+from flywheel.evaluation.scoring import (
+    FUNCTION_NAME_AND_ARGS,
+    candidate_message,
+    reference_calls,
+    score_answer,
+)
 from flywheel.evaluation.tool_calls import calls_of
 from flywheel.judging.fencing import explanation, fenced, shortened, tag_of
 from flywheel.judging.metrics import JudgeMetric, filled
@@ -127,6 +133,10 @@ def questions_for(
                 continue
             if why:
                 settled.append(question.verdict("settled", rating=metric.low, score=0.0, reason=why))
+            elif metric.rules and (known := _known_by_rules(item, prediction, metric.rules)) is not None:
+                rating = metric.high if known else metric.low
+                why = "right by the rules" if known else "wrong beside what is left to the judge"
+                settled.append(question.verdict("settled", rating=rating, score=float(known), reason=why))
             else:
                 questions.append(question)
     return questions, settled
@@ -190,6 +200,20 @@ def _question(
     return question, why
 
 
+def _known_by_rules(item: EvalItem, prediction: Prediction, rules: Sequence[ArgumentConfig]) -> bool | None:
+    """Whether the calls are right, where that does not hang on the arguments left to the judge; None where it does."""
+
+    def right(these: Sequence[ArgumentConfig]) -> bool:
+        return score_answer(item, prediction.response, rules=these)[FUNCTION_NAME_AND_ARGS] == 1.0
+
+    if right(rules):
+        return True
+    without = [
+        rule.model_copy(update={"compare": "ignore"}) if rule.compare == "judge" else rule for rule in rules
+    ]
+    return None if right(without) else False
+
+
 def key_of(metric: str, texts: Iterable[str]) -> str:
     """32 hexadecimal digits that name a metric and everything that was judged under it."""
     digest = hashlib.sha256()
@@ -215,7 +239,7 @@ def _tools_text(request: Mapping[str, Any]) -> str:
 
 def _truth(metric: JudgeMetric, prediction: Prediction) -> float | None:
     """What a program knows: whether calls are the same, and of texts, that equal ones are."""
-    if metric.applies_to == "calls":
+    if metric.applies_to == "calls" and not metric.rules:
         return prediction.scores.get(FUNCTION_NAME_AND_ARGS)
     if metric.applies_to == "text":
         return 1.0 if prediction.scores.get("exact_match") == 1.0 else None

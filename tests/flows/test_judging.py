@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from blocks.connections import open_dataset_store, open_run_store
+from blocks.judge_connection import JudgeModel
 from blocks.ports import DatasetRef
 from flywheel.config import (
     CandidateConfig,
@@ -51,7 +53,9 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
     config: FlywheelConfig, tmp_path: Path
 ) -> None:
     async with ScriptedJudge() as server:
-        judge = JudgeConfig(base_url=server.base_url, model="small-judge-7b", position_probe=1.0)
+        block = JudgeModel(base_url=server.base_url, model="small-judge-7b", api_key=SecretStr("sk-secret"))
+        await block.save("main", overwrite=True)
+        judge = JudgeConfig(block="flywheel-judge/main", position_probe=1.0)
         first = with_judge(config, judge, metrics_config=MetricsConfig(primary="tool_calling_correctness"))
         state, result = await run(first)
         asked = len(server.bodies)
@@ -64,6 +68,8 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
             assert judged.scores[metric] == evaluation.scores[metric]
         assert sum(evaluation.scores[m].n + evaluation.scores[m].unscored for m in judged.scores) == 30
         assert judged.judge == "small-judge-7b"
+        assert {headers["Authorization"] for headers in server.headers} == {"Bearer sk-secret"}
+        assert "sk-secret" not in json.dumps(result.config) + repr(judged)
         health = {one.metric: one for one in await judge_health(result.run_id, first)}
         assert health["tool_calling_correctness"].agreement_n > 0
         assert health["similarity"].flip_rate == 0

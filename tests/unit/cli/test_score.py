@@ -206,3 +206,24 @@ def test_a_metric_that_fails_is_told_and_leaves_its_items_unscored(
     assert "ZeroDivisionError" in " ".join(capsys.readouterr().out.split())
     assert score(tmp_path, [row("a")], [answer("a")], "--set", "metrics_config.custom=[{name: x}]") == 2
     assert "either a function or a command" in capsys.readouterr().err
+
+
+def test_ratings_by_people_show_how_far_to_trust_a_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"i{n}" for n in range(12)]
+    items = [row(name, text("hello")) for name in names]
+    lines = [answer(name, text("hi")) for name in names]
+    rated = [
+        {"key": name, "id": name, "cluster": name, "metric": "similarity", "outcome": "rated", "rating": 10}
+        for name in names
+    ]
+    labels = [{"key": name, "metric": "similarity", "label": 1 + 9 * (n % 2)} for n, name in enumerate(names)]
+    verdicts = write(tmp_path / "verdicts.jsonl", rated)
+    sheet = write(tmp_path / "labels.jsonl", labels)
+    assert score(tmp_path, items, lines, "--json", "--verdicts", verdicts, "--labels", sheet) == 0
+    (health,) = document(capsys)["judge_health"]
+    assert (health["corrected"], health["kappa_n"], health["kappa"]) == (0.5, 12, 0.0)
+    assert score(tmp_path, items, lines, "--verdicts", verdicts, "--labels", sheet) == 0
+    assert "corrected score 0.500" in " ".join(capsys.readouterr().out.split())
+    assert score(tmp_path, items, lines, "--labels", sheet) == 2

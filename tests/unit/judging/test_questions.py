@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import JudgeConfig, JudgeMetricConfig
+from flywheel.config import ArgumentConfig, JudgeConfig, JudgeMetricConfig
 from flywheel.errors import ConfigError
 from flywheel.judging.judged import judged_evaluation, judged_predictions
-from flywheel.judging.metrics import JudgeMetric, metric_from, metrics_of
+from flywheel.judging.metrics import ARGUMENTS_JUDGED, JudgeMetric, metric_from, metrics_of
 from flywheel.judging.questions import questions_for
 from flywheel.results import Evaluation
 from tests.fakes.judge_server import fenced_texts, outside
@@ -158,3 +158,22 @@ def test_a_prompt_that_fixes_the_order_has_no_probe() -> None:
 def test_a_prompt_file_that_is_not_there_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="/not/there"):
         metrics_of(JudgeConfig(model="m", similarity_prompt="/not/there"))
+
+
+def test_arguments_left_to_the_judge_are_asked_of_it_where_all_else_is_right() -> None:
+    rules = [ArgumentConfig(tool="note", argument="text", compare="judge")]
+    metric = metrics_of(JudgeConfig(model="m"), rules)[-1]
+    assert metric.name == "function_name_and_args_judged"
+    answers = {
+        "same": {"to": "Ann", "text": "Call me back!"},
+        "spelt": {"to": "Ann", "text": "call me back"},
+        "worded": {"to": "Ann", "text": "please ring me"},
+        "wrong": {"to": "Bob", "text": "please ring me"},
+    }
+    items = [item(calls(("note", answers["same"])), name, tools=[]) for name in answers]
+    predictions = {case.id: answered(case, calls(("note", answers[case.id]))) for case in items}
+    questions, settled = questions_for(items, predictions, [metric], 0.0)
+    assert [question.item.id for question in questions] == ["worded"]
+    assert {verdict.id: verdict.score for verdict in settled} == {"same": 1.0, "spelt": 1.0, "wrong": 0.0}
+    assert questions[0].truth is None
+    assert ARGUMENTS_JUDGED not in [metric.name for metric in metrics_of(JudgeConfig(model="m"))]

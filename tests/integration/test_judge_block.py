@@ -1,0 +1,54 @@
+"""The judge of the settings: an endpoint, a saved block, a function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blocks.judge import FunctionJudge, ModelJudge
+from blocks.judge_connection import JudgeModel, judge_name, open_judge
+from flywheel.config import JudgeConfig
+from flywheel.errors import ConfigError
+
+
+async def test_a_judge_is_an_endpoint_or_a_function_by_the_settings(tmp_path: Path) -> None:
+    endpoint = await open_judge(JudgeConfig(base_url="http://127.0.0.1:9/v1", model="big"))
+    assert isinstance(endpoint, ModelJudge)
+    assert judge_name(endpoint) == "big"
+    path = tmp_path / "own.py"
+    path.write_text("def judge(messages):\n    return '7'\n", encoding="utf-8")
+    function = await open_judge(JudgeConfig(function=f"{path}:judge"))
+    assert isinstance(function, FunctionJudge)
+    assert judge_name(function) == f"{path}:judge"
+
+
+async def test_settings_without_a_judge_are_a_clear_error() -> None:
+    for config in (JudgeConfig(), JudgeConfig(model="only-on-the-platform")):
+        with pytest.raises(ConfigError, match="There is no judge"):
+            await open_judge(config)
+    with pytest.raises(ConfigError, match="'<block type>/<block name>'"):
+        await open_judge(JudgeConfig(block="nothing"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"base_url": "http://h/v1"}, "needs the name of its model"),
+        ({"model": "m", "function": "a:b"}, "model and function are both set"),
+        ({"model": "m", "metrics": []}, "rates nothing"),
+        ({"custom_metrics": [{"name": "similarity", "prompt": "p"}]}, "two judge metrics"),
+        ({"custom_metrics": [{"name": "a", "prompt": "p", "low": 5, "high": 5}]}, "low must be below high"),
+    ],
+)
+def test_settings_of_a_judge_that_do_not_agree_are_refused(settings: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        JudgeConfig.model_validate(settings)
+
+
+def test_a_judges_block_shows_its_key_to_nobody_and_hands_it_on() -> None:
+    block = JudgeModel(base_url="http://h/v1", model="m", api_key="sk-very-secret")  # type: ignore[arg-type]
+    assert "sk-very-secret" not in repr(block) + block.model_dump_json()
+    connection = block.connect()
+    assert (connection.key, connection.endpoint.model) == ("sk-very-secret", "m")
+    assert "sk-very-secret" not in repr(connection)
