@@ -173,14 +173,14 @@ class _Analysing:
         uses = before.uses + 1 if before else 1
         if history.renewal_short is not None:
             self._notes.append(
-                f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget is "
-                f"{settings.holdout_budget}. Only {history.renewal_short} records were seen by no run, too few for a "
-                "new one; read newer logs."
+                f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget "
+                f"is {settings.holdout_budget}. Only {history.renewal_short} records were seen by no run, too few for "
+                "a new one; read newer logs."
             )
         if history.kept_near_trained:
             self._notes.append(
-                f"{history.kept_near_trained} kept evaluation items turned out to be near to something that earlier runs "
-                "trained on. It is held back from this one."
+                f"{history.kept_near_trained} kept evaluation items turned out to be near to something that earlier "
+                "runs trained on. It is held back from this one."
             )
         return Holdout(
             name=self._run.eval_set,

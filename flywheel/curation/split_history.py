@@ -220,9 +220,15 @@ def _write(
 ) -> None:
     stays = side_of_row != _HELD_BACK
     sides = column([*SIDES, ""], pa.string()).take(row_numbers(side_of_row))
-    assignment = table.append_column("split", sides).filter(flags(stays))
-    pq.write_table(assignment.cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
+    assignment = table.append_column("split", sides)
     held = np.flatnonzero(~stays)
+    if held.size:
+        assignment = assignment.filter(flags(stays))
+    pq.write_table(assignment.cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
+    if (
+        not held.size
+    ):  # the same files then as from a split without history, so that what is made of them is found
+        return
     rows = numbers(table["row"])[held]
     order = np.argsort(rows, kind="stable")
 

@@ -16,7 +16,8 @@ from flywheel.curation.split_history import Standing, split_with_history
 from flywheel.errors import TooFewRecordsError
 from flywheel.progress import silent
 from tests.unit.curation.tables import assigned, call, rejected, validated
-from tests.unit.curation.test_split import rows
+from tests.unit.curation.test_split import rows, sides
+from tests.unit.curation.test_split import run as run_first
 
 Row = dict[str, Any]
 NOTHING = Standing(frozenset(), frozenset(), frozenset(), renew=False, fresh_share=0.2)
@@ -45,8 +46,8 @@ def clusters(table: Sequence[Row], places: range) -> frozenset[str]:
     return frozenset(table[place]["cluster"] for place in places)
 
 
-def on(side: str, sides: dict[str, str]) -> set[str]:
-    return {name for name, found in sides.items() if found == side}
+def on(side: str, found: dict[str, str]) -> set[str]:
+    return {name for name, one in found.items() if one == side}
 
 
 TABLE = rows(*[(1, "a")] * 100)
@@ -146,6 +147,26 @@ def test_something_is_left_to_train_on_or_it_is_an_error(tmp_path: Path) -> None
     standing = NOTHING._replace(kept=ids(TABLE, range(10)), evaluated=clusters(TABLE, range(100)))
     with pytest.raises(TooFewRecordsError, match="nothing is left to train on"):
         run(tmp_path, TABLE, standing, eval_size=10)
+
+
+def test_where_all_items_are_kept_and_nothing_is_new_the_files_are_those_of_the_first_split(
+    tmp_path: Path,
+) -> None:
+    table = rows(*[(1, "a")] * 40, *[(2, "b")] * 10)
+    _, first = run_first(tmp_path / "first", table, eval_size=12)
+    held_out = on("evaluation", sides(first))
+    cluster_of = {row["record_id"]: row["cluster"] for row in table}
+    used = NOTHING._replace(
+        kept=frozenset(held_out),
+        evaluated=frozenset(cluster_of[name] for name in held_out),
+        trained=frozenset(cluster_of[name] for name in cluster_of.keys() - held_out),
+    )
+    run(tmp_path / "second", table, used, eval_size=12)
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name / "out").iterdir()}
+        for name in ("first", "second")
+    ]
+    assert files[0] == files[1]
 
 
 @settings(max_examples=40, deadline=None)
