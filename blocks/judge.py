@@ -50,7 +50,10 @@ class Judge(Protocol):
 
 
 class ModelJudge:
-    """A model at an endpoint. Where it refuses to answer by a schema, it is asked for text from then on."""
+    """A model at an endpoint. What it refuses of a request, it is not asked for again.
+
+    A schema gives way to text; newer models want another name for the bound on tokens, or no temperature.
+    """
 
     def __init__(
         self, endpoint: Endpoint, config: JudgeConfig, key: str | None = None, first_pause: float = 0.5
@@ -64,6 +67,8 @@ class ModelJudge:
         self._model = endpoint.model
         self._config = config
         self._structured = config.output != "text"
+        self._bound = "max_tokens"
+        self._temperature = config.temperature
         self._client = ChatClient(
             endpoint,
             EvaluationConfig(
@@ -105,17 +110,33 @@ class ModelJudge:
         self._structured = False  # it was the schema that it refused
         return text
 
+    def _gives_way(self, refusal: str) -> bool:
+        """Whether something that this refusal names can be left out from now on."""
+        if self._bound == "max_tokens" and "max_completion_tokens" in refusal:
+            self._bound = "max_completion_tokens"
+            return True
+        if self._temperature is not None and "temperature" in refusal:
+            self._temperature = None
+            return True
+        return False
+
     async def _ask(self, messages: Messages, metric: JudgeMetric, structured: bool) -> str:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": messages,
-            "max_tokens": self._config.max_tokens,
+            self._bound: self._config.max_tokens,
         }
-        if self._config.temperature is not None:
-            body["temperature"] = self._config.temperature
+        if self._temperature is not None:
+            body["temperature"] = self._temperature
         if structured:
             body["response_format"] = schema_of(metric.low, metric.high)
-        answer = await self._client.complete(body)
+        try:
+            answer = await self._client.complete(body)
+        except RemoteRejected as refusal:
+            sent_before = (self._bound not in body) or ("temperature" in body and self._temperature is None)
+            if sent_before or self._gives_way(str(refusal)):
+                return await self._ask(messages, metric, structured)
+            raise
         try:
             message = candidate_message(answer.response)
         except ScoringError as error:

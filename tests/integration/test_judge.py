@@ -226,3 +226,29 @@ async def test_the_key_of_the_judge_is_in_no_verdict_and_no_error(
                 await rate(questions([REFERENCE]), judge, JudgeCache(tmp_path), CONFIG, silent)
     assert server.headers[0]["Authorization"] == "Bearer sk-very-secret"
     assert "sk-very-secret" not in str(caught.value)
+
+
+async def test_a_judge_that_wants_another_bound_and_no_temperature_gets_that_from_then_on(
+    tmp_path: Path,
+) -> None:
+    def newer(rating: int, body: dict[str, Any]) -> Any:
+        if "max_tokens" in body:
+            return failure(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        if "temperature" in body:
+            return failure(400, "Unsupported value: 'temperature' does not support 0.0 with this model.")
+        return json.dumps({"reason": "", "rating": rating})
+
+    answers = [REFERENCE, POOR, *(f"answer {n}" for n in range(20))]
+    async with ScriptedJudge(say=newer) as server:
+        verdicts = await judged(server, questions(answers), tmp_path)
+        last = server.bodies[-1]
+    assert [verdict.outcome for verdict in verdicts] == ["rated"] * len(answers)
+    assert ("max_tokens" in last, "temperature" in last, "response_format" in last) == (False, False, True)
+
+
+async def test_a_judge_that_refuses_whatever_it_is_asked_is_not_asked_for_ever(tmp_path: Path) -> None:
+    complaint = "max_completion_tokens and temperature and response_format are all wrong"
+    async with ChatServer(lambda body, number: failure(400, complaint)) as server:
+        with pytest.raises(RemoteRejected):
+            await judged(server, questions([REFERENCE]), tmp_path)
+        assert len(server.bodies) <= 6
