@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from flywheel.config.base import Fraction, Settings
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ThresholdsConfig(Settings):
@@ -22,14 +26,12 @@ class ThresholdsConfig(Settings):
         default={},
         description="Least score of single metrics, whatever production reaches, for example {function_name: 0.98}.",
     )
-    max_latency_ms_p95: float | None = Field(
+    max_latency_ms_p95: Positive | None = Field(
         default=None,
-        gt=0,
         description="Longest 95th percentile of latency, in milliseconds; none is no bound.",
     )
-    max_cost_per_request: float | None = Field(
+    max_cost_per_request: Positive | None = Field(
         default=None,
-        gt=0,
         description="Highest cost of a request, in analysis_config.currency; none is no bound.",
     )
     sensitive: bool = Field(
@@ -39,10 +41,24 @@ class ThresholdsConfig(Settings):
     )
 
 
-class WorkloadThresholds(ThresholdsConfig):
-    """Thresholds of one workload, in place of the run's; a sweep has one configuration for many workloads."""
+class WorkloadThresholds(Settings):
+    """Thresholds of one workload over those of the run; a sweep has one configuration for many workloads."""
 
     workload_id: str = Field(min_length=1, description="The workload that these thresholds are for.")
+    margin: float | None = Field(default=None, ge=0, lt=1, description="Its margin; none takes the run's.")
+    min_score: dict[str, Fraction] | None = Field(
+        default=None, description="Its least scores; none takes the run's."
+    )
+    max_latency_ms_p95: Positive | None = Field(
+        default=None,
+        description="Its longest 95th percentile of latency, in milliseconds; none takes the run's.",
+    )
+    max_cost_per_request: Positive | None = Field(
+        default=None, description="Its highest cost of a request; none takes the run's."
+    )
+    sensitive: bool | None = Field(
+        default=None, description="Whether it is sensitive; none takes what the run says."
+    )
 
 
 class PriceConfig(Settings):
@@ -55,13 +71,13 @@ class PriceConfig(Settings):
     applies_to: Literal["all", "base-eval", "icl-eval", "customized-eval"] = Field(
         default="all", description="The price holds for this way of answering alone; a nearer one goes first."
     )
-    input_per_1k: float | None = Field(
-        default=None, ge=0, description="Price of 1,000 tokens of prompts; none is unknown, 0 is free."
+    input_per_1k: Price | None = Field(
+        default=None, description="Price of 1,000 tokens of prompts; none is unknown, 0 is free."
     )
-    output_per_1k: float | None = Field(
-        default=None, ge=0, description="Price of 1,000 tokens of answers; none is unknown, 0 is free."
+    output_per_1k: Price | None = Field(
+        default=None, description="Price of 1,000 tokens of answers; none is unknown, 0 is free."
     )
-    gpu_hour: float | None = Field(default=None, ge=0, description="Price of one GPU for an hour.")
+    gpu_hour: Price | None = Field(default=None, description="Price of one GPU for an hour.")
     gpus: int = Field(default=1, ge=1, le=1024, description="GPUs that serve the model, for gpu_hour.")
     gpu_hours_per_month: float | None = Field(
         default=None,
@@ -70,13 +86,12 @@ class PriceConfig(Settings):
         description="Hours a month that each of its GPUs is held; 730 is always. None: the time that the evaluation "
         "took counts, as if the GPUs were held while they answer.",
     )
-    fine_tune: float | None = Field(
+    fine_tune: Price | None = Field(
         default=None,
-        ge=0,
         description="Price of one fine-tune. None: GPU time of the training at gpu_hour, if that is given.",
     )
-    fine_tune_per_1k: float | None = Field(
-        default=None, ge=0, description="Price of 1,000 tokens trained on, added to fine_tune."
+    fine_tune_per_1k: Price | None = Field(
+        default=None, description="Price of 1,000 tokens trained on, added to fine_tune."
     )
 
     @model_validator(mode="after")
@@ -113,7 +128,7 @@ class AnalysisConfig(Settings):
         default=ThresholdsConfig(), description="What a candidate must reach to be surfaced."
     )
     workloads: list[WorkloadThresholds] = Field(
-        default=[], max_length=1000, description="Thresholds of single workloads, in place of the run's."
+        default=[], max_length=1000, description="Thresholds of single workloads, over the run's."
     )
     weighting: Literal["traffic", "items"] = Field(
         default="traffic",
@@ -136,16 +151,26 @@ class AnalysisConfig(Settings):
     )
 
     def thresholds_for(self, workload_id: str) -> ThresholdsConfig:
-        """The workload's own thresholds, else the run's."""
-        own = [thresholds for thresholds in self.workloads if thresholds.workload_id == workload_id]
-        return own[0] if own else self.thresholds
+        """The run's thresholds, with those of the workload's own over them."""
+        for own in self.workloads:
+            if own.workload_id == workload_id:
+                return self.thresholds.model_copy(
+                    update=own.model_dump(exclude={"workload_id"}, exclude_none=True)
+                )
+        return self.thresholds
 
     @model_validator(mode="after")
-    def _each_workload_stands_once(self) -> AnalysisConfig:
-        names = [thresholds.workload_id for thresholds in self.workloads]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"analysis_config.workloads has {twice[0]!r} twice; give each workload once")
+    def _each_workload_and_price_stands_once(self) -> AnalysisConfig:
+        workloads = Counter(thresholds.workload_id for thresholds in self.workloads)
+        prices = Counter((price.model, price.applies_to) for price in self.prices)
+        for name, count in workloads.items():
+            if count > 1:
+                raise ValueError(f"analysis_config.workloads has {name!r} twice; give each workload once")
+        for (model, applies_to), count in prices.items():
+            if count > 1:
+                raise ValueError(
+                    f"analysis_config.prices has {model!r} twice for {applies_to}; give each price once"
+                )
         return self
 
 
