@@ -4,17 +4,21 @@
 <root>/<kind>/.staging-...                            being written
 <root>/scratch/<name>/                                survives a crash, belongs to one name
 <root>/.locks/<name>                                  one maker at a time
+<root>/.erased/...                                    see blocks.erasure_list
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
+from blocks import erasure_list
 from blocks.dataset_manifest import (
     MANIFEST,
     Manifest,
@@ -99,6 +103,14 @@ class DirectoryDatasetStore:
         directory = self._root / "scratch" / slug(name, 80)
         directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        """See `blocks.erasure_list`."""
+        erasure_list.add(LocalFileSystem(), str(self._root), record_ids)
+
+    def erased(self) -> frozenset[str]:
+        """See `blocks.erasure_list`."""
+        return erasure_list.read(LocalFileSystem(), str(self._root))
 
     def sweep(self, older_than: timedelta = ORPHANED) -> list[str]:
         """Remove what was left half-written; returns where it lay. See `blocks.dataset_staging.sweep_directory`."""

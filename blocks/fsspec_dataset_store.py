@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from blocks import erasure_list
 from blocks.dataset_manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -140,6 +141,16 @@ class FsspecDatasetStore:
         directory = self._cache / "scratch" / slug(name, 80)
         directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        """See `blocks.erasure_list`."""
+        with explaining(self._url):
+            erasure_list.add(self._files(), self._path(), record_ids)
+
+    def erased(self) -> frozenset[str]:
+        """See `blocks.erasure_list`."""
+        with explaining(self._url):
+            return erasure_list.read(self._files(), self._path())
 
     def sweep(self, older_than: timedelta = ORPHANED) -> list[str]:
         """Remove uploads that were begun over `older_than` ago and never published; returns where they lay.

@@ -6,7 +6,7 @@ one port pass the same contract tests (`tests/contracts/`). Domain code sees onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -107,6 +107,12 @@ class DatasetStore(Protocol):
 
     def scratch(self, name: str) -> Path:
         """A local directory that survives a crash and belongs to one name: partial predictions, checkpoints."""
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        """Note that these records must not be used any more. What is stored already stays as it is."""
+
+    def erased(self) -> frozenset[str]:
+        """The ids of all records that were noted so."""
 
     def sweep(self, older_than: timedelta = ...) -> list[str]:
         """Remove what makers that are gone left behind; nothing younger that somebody may be writing."""

@@ -30,6 +30,7 @@ from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
+from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
 from flywheel.curation.split import split
 from flywheel.curation.split_history import split_with_history
@@ -99,14 +100,19 @@ async def extract_records(run_id: str, config: FlywheelConfig, history: Referenc
     """
     logs = await open_log_store(config)
     query = query_of(config, await watermark(run_id, config))
-    kept = read_kept((await open_dataset_store(config.connections)).open(history.ref))
+    store = await open_dataset_store(config.connections)
+    kept, erased = read_kept(store.open(history.ref)), store.erased()
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         added: list[int] = []
-        counts = extract(with_kept(logs.read(query, progress), kept, added.append), out, progress)
+        batches = with_kept(logs.read(query, progress), kept, added.append)
+        counts = extract(batches, out, progress, intake=Intake(config, erased))
         return {**counts, "not_in_log": sum(added)}
 
-    return await find_or_make(config, "extracted", {"run": run_id}, make)
+    key: dict[str, Any] = {"run": run_id}
+    if config.redaction_config.enabled:
+        key["redaction"] = config.redaction_config.model_dump()
+    return await find_or_make(config, "extracted", key, make)
 
 
 async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.own_process:
         be_lean()
 
-    from blocks.connections import open_log_store
+    from blocks.connections import open_dataset_store, open_log_store
     from blocks.log_query import query_of
     from flywheel.cli.terminal import emit_json, progress_bars
     from flywheel.curation.output_directory import refuse_foreign
@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with progress_bars(enabled=not arguments.json) as progress:
         log = asyncio.run(open_log_store(config))
-        manifest = curate(log.read(query_of(config), progress), out, config, counter_for(), progress)
+        erased = asyncio.run(open_dataset_store(config.connections)).erased()
+        manifest = curate(log.read(query_of(config), progress), out, config, counter_for(), progress, erased)
     if arguments.json:
         emit_json({"out": str(out), **manifest})
     else:

@@ -23,6 +23,7 @@ from flywheel.config.judge import JudgeConfig, JudgeMetricConfig
 from flywheel.config.metrics import ArgumentConfig, CustomMetricConfig, MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
 from flywheel.config.platforms import CustomizerConfig, DeploymentConfig
+from flywheel.config.redaction import RedactionConfig
 from flywheel.config.run import ConnectionsConfig, FlywheelConfig
 from flywheel.config.schedule import BudgetConfig, WindowConfig
 
@@ -51,6 +52,7 @@ __all__ = [
     "MetricsConfig",
     "PriceConfig",
     "ProductionEndpointConfig",
+    "RedactionConfig",
     "Settings",
     "ThresholdsConfig",
     "TrainingConfig",

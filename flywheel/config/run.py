@@ -11,6 +11,7 @@ from flywheel.config.decision import DecisionConfig
 from flywheel.config.judge import JudgeConfig
 from flywheel.config.metrics import MetricsConfig
 from flywheel.config.models import CandidateConfig, EvaluationConfig, IclConfig, LoraConfig, TrainingConfig
+from flywheel.config.redaction import RedactionConfig
 from flywheel.config.schedule import BudgetConfig, WindowConfig
 
 
@@ -55,6 +56,9 @@ class FlywheelConfig(Settings):
     client_id: str = Field(min_length=1, description="Who produced the traffic.")
     description: str = Field(default="", description="What this run is for, in your words; stored with it.")
     logs: LogsConfig = Field(default=LogsConfig(), description="Which part of the log is read.")
+    redaction_config: RedactionConfig = Field(
+        default=RedactionConfig(), description="Personal data that is replaced while the log is read."
+    )
     validation_config: ValidationConfig = Field(
         default=ValidationConfig(), description="Which records are used."
     )

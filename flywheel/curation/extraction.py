@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.batches import LogBatch
+from flywheel.curation.intake import Intake
 from flywheel.curation.rejected import RejectedWriter
 from flywheel.curation.schema import EXTRACTED, REJECTED_FILE
 from flywheel.errors import DataError
@@ -34,11 +35,13 @@ def extract(
     out: Path,
     progress: Progress,
     on_part: Callable[[Path], None] = lambda part: None,
+    intake: Intake | None = None,
 ) -> dict[str, int]:
     """Write the records as `extracted-*.parquet` and the unreadable lines as `rejected.jsonl` into `out`.
 
     Args:
         on_part: Called with each part when it is whole, in the order of their names.
+        intake: Leaves out and redacts what has to be, and adds its counts.
     Returns:
         Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable
         lines.
@@ -48,7 +51,7 @@ def extract(
     out.mkdir(parents=True, exist_ok=True)
     counts = {"lines": 0, "out_of_scope": 0, "over_limit": 0, "read": 0, "invalid": 0}
     with RejectedWriter(out / REJECTED_FILE) as rejected, _PartWriter(out) as parts:
-        for batch in batches:
+        for batch in batches if intake is None else intake.of(batches):
             for refusal in batch.refused:
                 rejected.write(refusal.reason, refusal.detail, refusal.file, refusal.line, refusal.record)
             parts.write(batch.records)
@@ -68,7 +71,7 @@ def extract(
             f"none of the log's {counts['lines']} lines is a record of this workload, client and time{unreadable}; "
             "`flywheel workloads` lists what there is."
         )
-    return counts
+    return counts if intake is None else counts | intake.counts()
 
 
 class _PartWriter:

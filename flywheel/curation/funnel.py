@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flywheel.config.redaction import ALL_KINDS
 from flywheel.curation.schema import FUNNEL
 from flywheel.errors import FlywheelError
 
@@ -17,6 +18,10 @@ READ_AS = FUNNEL[4:]
 
 OPTIONAL = frozenset({"held_back"})
 """Keys that stand in the funnel only where a step counts them."""
+
+
+BESIDE = ("erased", "redacted", *(f"redacted_{kind}" for kind in (*ALL_KINDS, "name")))
+"""Counted by the first step beside the funnel, where asked for: records and placeholders that other keys count too."""
 
 
 def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
@@ -35,7 +40,7 @@ def funnel_of(*steps: Mapping[str, Any]) -> dict[str, int]:
                 funnel[name] = int(step[name]) + (funnel[name] if name == "invalid" else 0)
     check("lines", funnel["lines"], {name: funnel[name] for name in ("out_of_scope", "over_limit", "read")})
     check("records read", funnel["read"], {name: funnel.get(name, 0) for name in READ_AS})
-    return funnel
+    return funnel | {name: int(steps[0][name]) for name in BESIDE if steps and name in steps[0]}
 
 
 def check(what: str, total: int, shares: Mapping[str, int]) -> None:

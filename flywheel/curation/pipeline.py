@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from flywheel.curation.batches import LogBatch
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
 from flywheel.curation.funnel import READ_AS, check, funnel_of
+from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
 from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
 from flywheel.curation.schema import REJECTED_FILE
@@ -41,6 +42,7 @@ def curate(
     config: FlywheelConfig,
     counter: TokenCounter,
     progress: Progress,
+    erased: Collection[str] = (),
 ) -> dict[str, Any]:
     """Extract, validate, deduplicate, split, check for leakage and write the datasets.
 
@@ -48,6 +50,7 @@ def curate(
         batches: What the log store reads for this workload and client.
         out: The directory to leave; see `flywheel.curation.output_directory`.
         counter: Counts tokens for the in-context examples.
+        erased: Ids of records that are left out without their content.
 
     Returns:
         The manifest.
@@ -61,7 +64,9 @@ def curate(
         steps = _Steps(work, result / REJECTED_FILE)
         validated = work / "validate"
         with Validation(validated, config.validation_config, progress) as validation:
-            steps.run("extract", lambda to: extract(batches, to, progress, validation.add))
+            steps.run(
+                "extract", lambda to: extract(batches, to, progress, validation.add, Intake(config, erased))
+            )
             steps.run("validate", lambda to: validation.finish(steps.counts["extract"]["read"]))
         shutil.rmtree(work / "extract")  # as large as the log; the validated table has it all
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}

@@ -59,6 +59,7 @@ REASONS = {
     "tool_call_not_function": "a tool call is not a call of a named function",
     "arguments_not_json": "a tool call's arguments are not a JSON object",
     "arguments_break_schema": "a tool call breaks its tool's JSON Schema",
+    "erased": "the record was erased on request; its content is not kept",
     "tool_call_id_unmatched": "a tool's result answers no call before it",
 }
 """The reason codes of reading and validation."""

@@ -28,6 +28,14 @@ FUNNEL_LABELS = {
     "train": "→ training",
     "validation": "→ validation",
     "evaluation": "→ evaluation",
+    "erased": "erased on request (among the invalid)",
+    "redacted": "records with personal data replaced",
+    "redacted_email": "e-mail addresses replaced",
+    "redacted_phone": "telephone numbers replaced",
+    "redacted_card": "payment cards replaced",
+    "redacted_ip": "IP addresses replaced",
+    "redacted_key": "keys and tokens replaced",
+    "redacted_name": "names replaced",
 }
 
 

@@ -1,0 +1,1 @@
+"""Personal data and secrets out of logged calls, before anything is written that derives from them."""
