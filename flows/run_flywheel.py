@@ -10,6 +10,7 @@ It surfaces candidates with the evidence; it never promotes or deploys one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow, runtime
@@ -71,10 +72,7 @@ async def run_flywheel(
                 *(candidate_outcome(run_id, candidate, config, data) for candidate in config.candidates),
                 return_exceptions=True,
             )
-        reraise_stop(results)
-        state = await finish(
-            run_id, config, data, [result for result in results if isinstance(result, CandidateResult)]
-        )
+        state = await finish(run_id, config, data, all_kept(results))
     except Exception as error:
         await end_run(run_id, config, "failed", str(error), error=str(error))
         raise
@@ -126,6 +124,19 @@ async def candidate_outcome(
         )
     await keep_candidate(run_id, config, result)
     return result
+
+
+def all_kept(results: Sequence[CandidateResult | BaseException]) -> list[CandidateResult]:
+    """The candidates' results, all of them.
+
+    A failed candidate is a result. An exception here is one that could not be written down: a run that counted the
+    others alone would call itself completed. So it is raised, now that every candidate has freed what it held.
+    """
+    reraise_stop(results)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if isinstance(result, CandidateResult)]
 
 
 async def finish(

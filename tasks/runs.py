@@ -18,19 +18,23 @@ from flywheel.config import FlywheelConfig
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
+from flywheel.resuming import pending, results_that_stand, same_data
 from tasks.curation import CuratedData, Reference
 from tasks.retry_conditions import is_transient
+from tasks.run_owner import record_owner, require_no_other, strike_owner
 
 
 @task(task_run_name="begin run", cache_policy=NO_CACHE)  # the store has waited: away at the start is an error
 async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
-    """Write the run down with its effective settings; a run that is resumed keeps its start and its candidates."""
+    """Write the run down with its effective settings; a run that is resumed keeps its start and what still stands."""
     await open_log_store(config)  # a missing setting or block is told now, not when the data is ready
     await open_platform(config.connections)
     await _sweep(config)
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
         earlier = await asyncio.to_thread(runs.find_run, run_id)
+        await require_no_other(run_id, earlier, await asyncio.to_thread(runs.allocated, run_id))
+        await record_owner(config, run_id)
         run = _begun(run_id, config, earlier)
         await asyncio.to_thread(runs.save_run, run)
     return run
@@ -46,7 +50,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         started_at=earlier.started_at if earlier else datetime.now(UTC).isoformat(),
         funnel=earlier.funnel if earlier else {},
         datasets=earlier.datasets if earlier else {},
-        candidates=earlier.candidates if earlier else _pending(config),
+        candidates=results_that_stand(earlier, config) if earlier else pending(config),
         config=settings,
         eval_set=earlier.eval_set if earlier else "",
         decisions=earlier.decisions if earlier else [],
@@ -64,20 +68,25 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
 async def keep_curation(
     run_id: str, config: FlywheelConfig, data: CuratedData, funnel: dict[str, int]
 ) -> RunResult:
-    """Add the funnel, the datasets and the production model's name to the run."""
+    """Add the funnel, the datasets and the production model's name to the run.
+
+    Results of an earlier attempt over other data go: no run compares candidates over different items.
+    """
     store = await open_dataset_store(config.connections)
     items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
     fresh = set(data.history.fresh_ids)
     models = sorted({str(item.response["model"]) for item in items if item.response.get("model")})
+    datasets = {name: part.uri for name, part in data if isinstance(part, Reference)}
     return await change_run(
         run_id,
         config,
         lambda run: msgspec.structs.replace(
             run,
             funnel=funnel,
-            datasets={name: part.uri for name, part in data if isinstance(part, Reference)},
+            datasets=datasets,
             production_model=", ".join(models) or None,
             eval_set=eval_set_of(item for item in items if item.id not in fresh),
+            candidates=run.candidates if same_data(run.datasets, datasets) else pending(config),
         ),
     )
 
@@ -120,17 +129,19 @@ async def mark_ended(
 ) -> RunResult:
     """What `end_run` does, callable where no task may start any more: while a cancellation unwinds the flow."""
     ended = datetime.now(UTC).isoformat()
-    return await change_run(
+    run = await change_run(
         run_id,
         config,
         lambda run: msgspec.structs.replace(
             run, status=status, message=message, error=error, finished_at=ended
         ),
     )
+    await strike_owner(config, run_id)
+    return run
 
 
 async def finished_candidate(config: FlywheelConfig, run_id: str, candidate: Any) -> CandidateResult | None:
-    """The candidate's result, if an earlier attempt at this run completed it under the same settings."""
+    """The candidate's result, if an earlier attempt at this run completed it and it still stands."""
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
         run = await asyncio.to_thread(runs.find_run, run_id)
@@ -158,13 +169,6 @@ def run_status(results: Sequence[CandidateResult]) -> RunStatus:
     if states == {"failed"}:
         return "failed"
     return "partial"
-
-
-def _pending(config: FlywheelConfig) -> list[CandidateResult]:
-    return [
-        CandidateResult(candidate=candidate.name, model_name=candidate.model, status="pending")
-        for candidate in config.candidates
-    ]
 
 
 async def change_run(

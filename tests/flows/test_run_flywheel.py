@@ -11,10 +11,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.connections import open_dataset_store, open_run_store
-from flows.run_flywheel import run_flywheel
+from flows.run_flywheel import all_kept, run_flywheel
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
 from flywheel.errors import ConfigError, DataError, TooFewRecordsError
-from flywheel.results import RunResult
+from flywheel.results import CandidateResult, RunResult
 from tests.fakes.gpu_platform import GpuPlatformServer
 
 pytestmark = [
@@ -155,11 +155,14 @@ async def test_an_impossible_icl_budget_makes_the_icl_eval_not_run_instead_of_a_
 
 
 async def test_overrides_replace_single_settings_and_leave_the_rest(config: FlywheelConfig) -> None:
-    _, result = await run(config, overrides={"data_split_config.eval_size": 20})
+    deployed = DataSplitConfig(eval_size=30, random_seed=5, val_ratio=0.2, limit=900)  # no class default
+    one = config.model_copy(update={"data_split_config": deployed, "candidates": config.candidates[:1]})
+    _, result = await run(one, overrides={"data_split_config.eval_size": 20, "gpu_slots": 1})
 
     assert result.funnel["evaluation"] == 20
-    assert result.config["gpu_slots"] == 2
-    assert result.config["data_split_config"]["random_seed"] == 0
+    assert result.config["gpu_slots"] == 1
+    assert result.config["candidates"][0]["name"] == "alpha"
+    assert result.config["data_split_config"] == deployed.model_dump() | {"eval_size": 20}
 
 
 async def test_two_entries_of_one_model_are_two_candidates(
@@ -219,6 +222,51 @@ async def test_a_resumed_run_repeats_nothing_that_was_finished(
     assert after.started_at == before.started_at
 
 
+async def test_a_run_resumed_under_other_settings_reports_no_result_made_under_the_old_ones(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    first = config.model_copy(update={"candidates": config.candidates[:1]})
+    await run(first)
+    asked = gpu_platform.asked
+    _, same = await run(first, overrides={"evaluation_config.concurrency": 3})
+    assert gpu_platform.asked == asked
+    _, other = await run(first, overrides={"evaluation_config.temperature": 0.5})
+
+    assert gpu_platform.asked == 2 * asked
+    assert other.config["evaluation_config"]["temperature"] == 0.5
+    before, after = same.candidates[0].evaluations[0], other.candidates[0].evaluations[0]
+    assert "temperature" not in before.overrides
+    assert after.overrides["temperature"]["sent"] == [0.5]
+    assert before.predictions != after.predictions
+
+
+async def test_a_run_store_that_breaks_in_mid_run_fails_the_run_and_leaves_nothing_deployed(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    gpu_platform.misbehave.train_seconds = 4
+    going = asyncio.create_task(run_flywheel(config, run_id="run-a", return_state=True))
+    for _ in range(600):
+        await asyncio.sleep(0.1)
+        if len(gpu_platform.happened("submitted")) == 2:
+            break
+    for path in Path(config.connections.home).glob("runs.sqlite*"):
+        path.write_bytes(b"\xff" * 4096)
+    state = await going
+
+    assert state.is_failed()
+    assert len(gpu_platform.happened("deployed")) == 2
+    assert gpu_platform.deployments == {}
+
+
+def test_a_result_that_could_not_be_written_down_is_no_completed_run() -> None:
+    kept = CandidateResult(candidate="a", model_name="x", status="completed")
+    assert all_kept([kept, kept]) == [kept, kept]
+    with pytest.raises(DataError, match="disk"):
+        all_kept([kept, DataError("the disk is full")])
+    with pytest.raises(asyncio.CancelledError):
+        all_kept([DataError("the disk is full"), asyncio.CancelledError()])
+
+
 async def test_a_second_run_finds_the_datasets_of_the_first(config: FlywheelConfig) -> None:
     _, first = await run(config, "run-a")
     _, second = await run(config, "run-b")
@@ -255,7 +303,9 @@ async def test_a_workload_that_is_not_in_the_log_is_a_clear_error(config: Flywhe
     assert "flywheel workloads" in str(state.data)
 
 
-async def test_a_platform_that_nobody_described_is_told_before_the_log_is_read(config: FlywheelConfig) -> None:
+async def test_a_platform_that_nobody_described_is_told_before_the_log_is_read(
+    config: FlywheelConfig,
+) -> None:
     connections = config.connections.model_copy(update={"platform": "flywheel-nemo-microservices/not-saved"})
     with pytest.raises(ConfigError, match=r"connections\.platform names the block"):
         await run_flywheel(config.model_copy(update={"connections": connections}))
