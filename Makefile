@@ -6,10 +6,14 @@ STAMP := $(VENV)/.installed
 # Whole files go to two processes, which share nothing; each computes in one thread.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test fast check lint format types clean
+.PHONY: demo server test fast check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/flywheel demo
+
+# A Prefect server, a worker and all deployments for a look around; Ctrl-C takes them down again.
+server: $(STAMP)
+	@exec $(BIN)/python -m deployments.local_server
 
 test: $(STAMP)
 	$(TESTS)

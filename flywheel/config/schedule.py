@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 
 from flywheel.config.base import Settings
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class _Choices:
+    """Time zones as the choices of a form. They are looked up when a schema is made, not on import."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core_schema), "enum": sorted(available_timezones())}
 
 
 class WindowConfig(Settings):
@@ -19,10 +26,10 @@ class WindowConfig(Settings):
     hours: str = Field(
         default="",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00))?$",
-        description="From when to when, by the clock of the time zone: '22:00-06:00'. An end before the begin is on the "
-        "next day. Empty: at any time.",
+        description="From when to when, by the clock of the time zone: '22:00-06:00'. An end before the begin is on "
+        "the next day. Empty: at any time.",
     )
-    timezone: str = Field(
+    timezone: Annotated[str, _Choices()] = Field(
         default="UTC", description="Time zone of the hours, such as 'Europe/Berlin'; it knows summer time."
     )
     days: list[Day] = Field(
@@ -54,8 +61,10 @@ class WindowConfig(Settings):
 
 
 class BudgetConfig(Settings):
-    """What a run, and all runs of a calendar month (UTC) in one run store, may use. A candidate whose expected need does
-    not fit any more is not started, and its result says why."""
+    """What a run, and all runs of a calendar month (UTC) in one run store, may use.
+
+    A candidate whose expected need does not fit any more is not started, and its result says why.
+    """
 
     gpu_hours_per_run: float | None = Field(
         default=None, ge=0, description="Most GPU-hours of one run; none is no bound."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,7 @@ def test_openings_are_in_order_apart_and_not_empty(window: WindowConfig, moment:
     found = list(openings(window, moment))
     assert found
     assert all(opening.begins < opening.ends for opening in found)
-    assert all(before.ends < after.begins for before, after in zip(found[:-1], found[1:], strict=True))
+    assert all(before.ends < after.begins for before, after in itertools.pairwise(found))
 
 
 @given(windows(), MOMENTS)
