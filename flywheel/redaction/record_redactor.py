@@ -7,6 +7,7 @@ are not text of people and stay.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from flywheel.redaction.detectors import CARD_FIELD_DIGITS, PHONE_FIELD, SECRET_
 _STRUCTURE = frozenset(
     {"role", "type", "id", "tool_call_id", "finish_reason", "object", "system_fingerprint"}
 )
+_IDENTIFIER = re.compile(r"[\w.:/|=+-]{0,128}")
+"""What a role or an id may look like; anything else in its place is text."""
 _OF_THE_API = frozenset({"model", "tools", "functions", "tool_choice", "response_format", "created", "usage"})
 _FUNCTION = frozenset({"function", "function_call"})
 _SAID_ANEW = frozenset({"logprobs"})
@@ -85,7 +88,7 @@ class RecordRedactor:
         return value
 
     def _field(self, key: str, value: Any) -> Any:
-        if key in _STRUCTURE and isinstance(value, str):
+        if key in _STRUCTURE and isinstance(value, str) and _IDENTIFIER.fullmatch(value):
             return value
         if key in _FUNCTION and isinstance(value, dict):
             return {
