@@ -265,6 +265,16 @@ class Platform(Protocol):
         """Free the deployment and see it gone. A deployment that does not exist is no error."""
 
 
+class NamedThings(Protocol):
+    """A platform that can say what it holds and free it by name, for cleaning up after runs that died."""
+
+    async def existing(self) -> list[tuple[str, str]]:
+        """Kind ('deployment', 'fine-tune', 'evaluation') and name of all that is up or running, not of ours alone."""
+
+    async def cancel_fine_tune(self, name: str) -> None:
+        """Stop the fine-tune of that name if it runs, and see it stopped."""
+
+
 class PlatformEvaluator(Protocol):
     """A platform that can also ask the items and rate the answers (`evaluation_config.evaluator`)."""
 

@@ -100,6 +100,10 @@ class Deployments:
                 await stop(process, grace=5)
             shutil.rmtree(place, ignore_errors=True)
 
+    def names(self) -> list[str]:
+        """Names of the deployments that are there, running or not."""
+        return sorted(place.name for place in self._root.glob("*") if place.is_dir())
+
     async def _adopted(self, slug: str, model: str, folder: Path) -> ServerState | None:
         """The running server of that name, told that we own it now; None where there is none that answers."""
         state = read_json(self._root / slug / STATE_FILE, ServerState)

@@ -83,6 +83,10 @@ class FineTunes:
         if status is not None and status.state == "running":
             self._settle(slug, status, "cancelled")
 
+    def running(self) -> list[str]:
+        """Names of the jobs whose process lives."""
+        return sorted(job.name for job in self._root.glob("*") if self._is_running(job.name))
+
     async def _watch(self, slug: str, progress: Progress) -> Customization:
         status = self._status(slug)
         if status is not None and status.state == "completed" and self._adapter(slug).is_dir():

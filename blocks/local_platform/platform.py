@@ -87,6 +87,13 @@ class LocalPlatform:
         """Stop the training of that name if it runs, and see its process gone; for cleaning up after a dead run."""
         await self._fine_tunes.cancel(_safe(name))
 
+    async def existing(self) -> list[tuple[str, str]]:
+        """Kind and name of what takes up this machine: server directories, and trainings that run."""
+        return [
+            *(("deployment", name) for name in self._deployments.names()),
+            *(("fine-tune", name) for name in self._fine_tunes.running()),
+        ]
+
     async def _folder(self, model: str, progress: Progress | None = None) -> Path:
         model_files.require_local_extra()
         return await asyncio.to_thread(model_files.resolve_model, model, self._home, progress or listener())

@@ -31,6 +31,7 @@ COMMANDS = (
     "compare",
     "decide",
     "loadtest",
+    "cleanup",
 )
 EXIT_INTERRUPTED = 130
 
