@@ -68,7 +68,7 @@ async def test_runs_on_a_log_that_moves_on_share_their_evaluation_set_and_nothin
         update={
             "logs": LogsConfig(path=str(first_log)),
             "candidates": config.candidates[:1],
-            "history_config": HistoryConfig(fresh_share=0.2, holdout_budget=2),
+            "history_config": HistoryConfig(fresh_share=0.2),
             "analysis_config": AnalysisConfig(prices=prices, thresholds=ThresholdsConfig(margin=0.3)),
         }
     )
@@ -115,18 +115,3 @@ async def test_runs_on_a_log_that_moves_on_share_their_evaluation_set_and_nothin
     }
     assert {r.outcome for r in analysis.regressions} == {"no_difference_seen"}
     assert {r.difference.n for r in analysis.regressions} == {30}
-
-    # The budget of two runs is spent: a new set is drawn of what no run has seen, as far as there is enough.
-    smaller = {"data_split_config.eval_size": 10}
-    _, third = await run(moved_on, "run-3", overrides=smaller)
-    newest_items, newest_trained = await files_of(third, config)
-    assert third.analysis is not None
-    assert third.analysis.holdout is not None
-    used = items.keys() | later_items.keys()
-    assert not {row["id"] for row in newest_trained} & used
-    if third.analysis.holdout.renewed:
-        assert not newest_items.keys() & used
-        assert third.analysis.holdout.uses == 1
-    else:
-        assert newest_items.keys() <= items.keys()
-        assert any("worn out" in note for note in third.analysis.notes)
