@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,20 +70,29 @@ def add_connection_arguments(parser: argparse.ArgumentParser, *, below: bool = F
     )
 
 
-def connections_from_arguments(arguments: argparse.Namespace) -> ConnectionsConfig:
-    """Where things are. Raises ConfigError for any setting that is wrong."""
+def connections_from_arguments(arguments: argparse.Namespace, *, alone: bool = False) -> ConnectionsConfig:
+    """Where things are. Raises ConfigError for any setting that is wrong.
+
+    Args:
+        alone: Pass over all other settings, which may only be right where they are merged.
+    """
     from pathlib import Path
 
-    from flywheel.overrides import load_config
+    from flywheel.overrides import load_config, read_settings_file
 
-    file = Path(arguments.config) if arguments.config else None
+    tree = read_settings_file(Path(arguments.config)) if arguments.config else {}
     sets = [*arguments.sets, *getattr(arguments, "sets_below", [])]
+    if alone:
+        tree = {key: value for key, value in tree.items() if key == "connections"}
+        sets = [setting for setting in sets if setting.strip().startswith("connections.")]
     nobody = {"workload_id": "any", "client_id": "any"}  # demanded of a run; this is none
-    return load_config(file, sets, last=nobody).connections
+    return load_config(sets=sets, base=tree, last=nobody).connections
 
 
-def config_from_arguments(arguments: argparse.Namespace) -> FlywheelConfig:
-    """The effective settings.
+def config_from_arguments(
+    arguments: argparse.Namespace, base: Mapping[str, Any] | None = None
+) -> FlywheelConfig:
+    """The effective settings: flags over --set over --config over `base`, which holds those in effect so far.
 
     Raises:
         ConfigError: A setting is wrong, or neither a flag nor a file names logs, workload or client.
@@ -94,7 +104,7 @@ def config_from_arguments(arguments: argparse.Namespace) -> FlywheelConfig:
 
     file = Path(arguments.config) if arguments.config else None
     flags = _tree(arguments)
-    given = merge(merge({}, read_settings_file(file)) if file else {}, flags)
+    given = merge(merge(base or {}, read_settings_file(file)) if file else base or {}, flags)
     for setting in arguments.sets:
         given = merge(given, parse_setting(setting))
     for key, flag in (("workload_id", "--workload"), ("client_id", "--client")):
@@ -102,7 +112,7 @@ def config_from_arguments(arguments: argparse.Namespace) -> FlywheelConfig:
             raise ConfigError(
                 f"Name one with {flag}; `flywheel workloads --logs PATH` lists what a log holds."
             )
-    config = load_config(file, arguments.sets, last=flags)
+    config = load_config(file, arguments.sets, base=base, last=flags)
     if config.connections.log_store == "files" and not config.logs.path:
         raise ConfigError("Name the log with --logs PATH: a file or a directory of JSONL or Parquet.")
     return config
