@@ -133,7 +133,7 @@ def _verdict(
         outcome=outcome,
         margin=margin,
         difference=Difference(estimate.value, estimate.n, Bounds(low, high), p_value=two_sided),
-        reason=f"{_comparison(mean.value, estimate, ceiling, tail)} {reason or _why(outcome, margin, level)}",
+        reason=f"{_comparison(contender, mean.value, estimate, ceiling, tail)} {reason or _why(outcome, margin, level)}",
         items_needed=needed if outcome == "cannot_tell" else None,
         score=mean.value,
         score_interval=Bounds(*mean.bounds(tail)),
@@ -178,15 +178,16 @@ def _why_undecided(test: _Tested, tail: float, needed: int | None, margin: float
     return f"{text} About {needed} items would decide, if what was seen holds."
 
 
-def _comparison(score: float, estimate: Estimate, ceiling: Ceiling, tail: float) -> str:
+def _comparison(contender: Contender, score: float, estimate: Estimate, ceiling: Ceiling, tail: float) -> str:
     low, high = estimate.bounds(tail)
     held_against = {
         "replayed": "production asked again",
         "teacher_noise": "production's agreement with itself in the log",
         "assumed": "production's answers",
     }[ceiling.source]
+    by_traffic = " by traffic" if len(set(contender.scored.weights)) > 1 else ""
     return (
-        f"Score {score:.3f}; {points(estimate.value, signed=True)} [{100 * low:+.1f}, {100 * high:+.1f}] beside "
+        f"Score {score:.3f}{by_traffic}; {points(estimate.value, signed=True)} [{100 * low:+.1f}, {100 * high:+.1f}] beside "
         f"{held_against} ({ceiling.value:.3f}), n = {estimate.n}."
     )
 

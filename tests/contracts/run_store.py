@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from blocks.ports import LedgerEntry, RunStore
+from flywheel.analysis import Analysis, Bounds, Costs, Difference, Holdout, Verdict
 from flywheel.errors import DataError
 from flywheel.results import (
     CandidateResult,
@@ -138,6 +139,22 @@ class RunStoreContract:
         later = run(status="completed", finished_at="2025-09-01T11:00:00Z", candidates=run().candidates[:1])
         store.save_run(later)
         assert store.list_runs() == [later]
+
+    def test_what_was_concluded_and_what_is_left_for_later_runs_come_back(self, store: RunStore) -> None:
+        difference = Difference(-0.01, 200, Bounds(-0.03, 0.002), p_value=0.3)
+        verdict = Verdict(
+            "small", "base-eval", "exact_match", "surfaced", 0.05, difference, "Grüße \ud83d", score=0.99
+        )
+        analysis = Analysis(
+            conclusion="small can be considered",
+            verdicts=[verdict],
+            costs=[Costs("small", "base-eval", missing=["price of small"])],
+            holdout=Holdout("set-a", items=20, uses=3, budget=25),
+            notes=["a note"],
+        )
+        kept = run(analysis=analysis, memory="memory-0123456789abcdef")
+        store.save_run(kept)
+        assert store.load_run("run-1") == kept
 
     def test_candidates_and_evaluations_keep_their_order(self, store: RunStore) -> None:
         backwards = [msgspec.structs.replace(run().candidates[0], candidate=name) for name in ("z", "a", "m")]

@@ -218,6 +218,12 @@ def test_items_weigh_what_they_stand_for_unless_told_otherwise() -> None:
     assert ItemFrame.of(items).kept({"i1"}).ids == ["i1"]
 
 
+def test_a_reason_says_when_its_score_is_weighted_by_traffic() -> None:
+    heavy = Scored([1.0] * 40, list(range(40)), [3.0, *[1.0] * 39])
+    assert "by traffic" in verdict(heavy).reason
+    assert "by traffic" not in verdict(scored(40)).reason
+
+
 def test_a_metric_is_unscored_where_it_applies_and_there_is_no_answer() -> None:
     items = [
         item(calls(("track_order", {"id": "1"})), "call"),
