@@ -15,6 +15,7 @@ from flywheel.naming import slug
 from flywheel.report import analysis_tables
 from flywheel.report.bounded import bounded
 from flywheel.report.certificate import certificate_markdown
+from flywheel.report.escaping import cell, table_text
 from flywheel.report.html.pictures import score_picture
 from flywheel.report.html.svg import as_image
 from flywheel.report.summary_page import summary_markdown
@@ -30,7 +31,7 @@ MOST_DIVERGENT = 50
 async def publish_results(run: RunResult, config: FlywheelConfig, data: CuratedData) -> None:
     """Create the run's artifacts: a summary to read first, and a table for each thing that it leans on."""
     name = slug(run.workload_id)
-    what = f"{run.workload_id} of {run.client_id}, run {run.run_id}"
+    what = table_text(cell(f"{run.workload_id} of {run.client_id}, run {run.run_id}"))
     store = await open_dataset_store(config.connections)
     evidence = await asyncio.to_thread(evidence_of, run, store)
     drawing = score_picture(run)

@@ -46,7 +46,7 @@ def prefect_server(keep: bool = False) -> Iterator[str]:
     if configured := PREFECT_API_URL.value():
         yield configured
         return
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryDirectory(prefix="flywheel-prefect-") as folder:
         log = Path(folder) / "server.log"
@@ -112,7 +112,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

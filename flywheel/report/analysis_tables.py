@@ -32,8 +32,7 @@ def verdict_rows(run: RunResult) -> list[Row]:
             "verdict": OUTCOMES[verdict.outcome],
             "against production": difference_text(verdict.difference),
             "n": verdict.difference.n,
-            "why": cell(verdict.reason)
-            + (f" About {verdict.items_needed} items would decide it." if verdict.items_needed else ""),
+            "why": cell(verdict.reason, 500),
         }
         for verdict in (run.analysis.verdicts if run.analysis else ())
     ]

@@ -13,6 +13,11 @@ _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
 } | {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
 
+_JOINER = "\u2060"  # "word joiner": no width, and no line break at it
+_BEGINS_MARKUP = re.compile(r"([<\]&\\!]|:(?=//)|\bwww(?=\.)|@)")
+_LONE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_LOOKS_THE_SAME = {ord("*"): "\u2217", ord("`"): "\u02cb", ord("~"): "\u223c"}
+
 
 def visible(text: str) -> str:
     """`text` with control characters and bidirectional overrides written out as escape sequences."""
@@ -32,6 +37,18 @@ def cell(text: str, most: int = 300) -> str:
 def markdown(text: str) -> str:
     """`text` as inline Markdown that shows exactly itself: no markup, HTML, link or table delimiter survives."""
     return _MARKDOWN.sub(r"\\\1", html.escape(visible(" ".join(text.split())), quote=False))
+
+
+def table_text(text: str) -> str:
+    """`text` for a cell of a Prefect table, or a description: one of its two UIs shows them as they are, the other
+    renders Markdown and lets links to scripts and images from elsewhere through.
+
+    So nothing can be escaped, and what would begin markup is parted by an invisible character (or, where that is not
+    enough, replaced by a letter that looks the same). A reader sees the text itself in both.
+    """
+    text = _BEGINS_MARKUP.sub(f"\\1{_JOINER}", text.translate(_LOOKS_THE_SAME))
+    text = _LONE_UNDERSCORE.sub(f"{_JOINER}_{_JOINER}", text)
+    return text if not text or text[0].isalpha() else _JOINER + text
 
 
 def code_block(text: str) -> str:

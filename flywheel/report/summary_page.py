@@ -24,7 +24,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         f"**{markdown(conclusion(run))}**",
         "",
-        f"Client {markdown(run.client_id)}, run `{run.run_id}`, {run.status}. {markdown(run.message)}",
+        f"Client {markdown(run.client_id)}, run `{run.run_id}`, {run.status}. {markdown(_beside(run))}",
         "",
         "## What to do now",
         "",
@@ -60,6 +60,11 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _beside(run: RunResult) -> str:
+    """What the run's message says beside its conclusion, which stands above."""
+    return run.message.replace(conclusion(run), "").strip(" ;")
 
 
 def _section(title: str, rows: list[dict[str, object]]) -> list[str]:

@@ -23,7 +23,7 @@ from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.config import CandidateConfig
 from flywheel.errors import RemoteJobCancelled, RemoteJobFailed, RemoteRejected, TransientRemoteError
 from flywheel.progress import Progress
-from flywheel.results import Customization
+from flywheel.results import Customization, LossPoint
 from flywheel.token_counters import UpperBoundCounter
 
 QUALITY = {"base": 0.2, "icl": 0.5, "tuned": 0.95}
@@ -51,6 +51,7 @@ class GpuPlatformServer:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.events: list[tuple[str, str]] = []
         self.asked = 0
+        self.unsure = "I am not sure."
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -122,7 +123,7 @@ class GpuPlatformServer:
 
     async def _submit(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if name not in self.jobs:
+        if name not in self.jobs or self.jobs[name]["state"] == "cancelled":
             loop = asyncio.get_running_loop()
             self.jobs[name] = {"state": "running", "ends": loop.time() + self.misbehave.train_seconds}
             self.events.append(("submitted", name))
@@ -137,7 +138,9 @@ class GpuPlatformServer:
 
     async def _cancel(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        job = self.jobs[name]
+        job = self.jobs.get(name)
+        if job is None:
+            return web.json_response({"detail": "not found"}, status=404)
         if job["state"] == "running":
             job["state"] = "cancelled"
             self.events.append(("cancelled", name))
@@ -154,9 +157,7 @@ class GpuPlatformServer:
         question = _text(questions[-1]["content"])
         luck = int(hashlib.sha256(f"{kind} {question}".encode()).hexdigest()[:8], 16) / 2**32
         right = self.oracle.get(question)
-        message = (
-            right if right and luck < QUALITY[kind] else {"role": "assistant", "content": "I am not sure."}
-        )
+        message = right if right and luck < QUALITY[kind] else {"role": "assistant", "content": self.unsure}
         finish = "tool_calls" if message.get("tool_calls") else "stop"
         tokens_in, tokens_out = len(json.dumps(body)) // 4, max(1, len(json.dumps(message)) // 4)
         return web.json_response(
@@ -212,6 +213,10 @@ class GpuPlatform:
             status="completed",
             train_rows=rows,
             tokens=rows * 100,
+            runtime_seconds=12.0,
+            losses=[
+                LossPoint(step, 2 / step, 2.2 / step if step % 5 == 0 else None) for step in range(1, 21)
+            ],
         )
 
     async def serve_customization(self, name: str, customization: Customization) -> Endpoint:
@@ -219,6 +224,9 @@ class GpuPlatform:
 
     async def shut_down(self, name: str) -> None:
         await self._call("DELETE", f"/deployments/{name}", missing_is_fine=True)
+
+    async def cancel_fine_tune(self, name: str) -> None:
+        await self._call("DELETE", f"/jobs/{name}", missing_is_fine=True)
 
     async def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_is_fine: bool = False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.report.escaping import cell, code_block, markdown, shortened, visible
+from flywheel.report.escaping import cell, code_block, markdown, shortened, table_text, visible
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -62,3 +62,16 @@ def test_shortened_text_is_never_longer_than_asked(text: str, most: int) -> None
 
 def test_a_cell_is_one_bounded_line() -> None:
     assert cell("a\n b\tc " + "x" * 1000, 10) == "a b c xxx…"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_table_cell_of_the_prefect_ui_begins_no_markup_and_reads_the_same(text: str) -> None:
+    shown = table_text(text)
+    assert not re.search(r"<[A-Za-z/!?]|\]\(|\]:|!\[|&\w|[*`~]|://|javascript:[^)]*\]\(", shown)
+    looks = {"\u2060": "", "\u2217": "*", "\u02cb": "`", "\u223c": "~"}
+    assert "".join(looks.get(letter, letter) for letter in shown) == text
+
+
+def test_names_of_metrics_and_ids_can_be_copied_from_a_cell() -> None:
+    for text in ("function_name_and_args_accuracy", "customized-eval", "log-06b41f94e3c8"):
+        assert table_text(text) == text

@@ -93,7 +93,6 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "small customized-eval is surfaced.",
         "surfaced",
         "cannot tell",
-        "About 120 items would decide it.",
         "−0.010 [−0.04, +0.02]",
         "0.900 [0.80, 1.00]",
         "100.00 to 140.50 USD",

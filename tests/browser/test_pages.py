@@ -1,0 +1,219 @@
+"""What people see after a real run: the pages of a real Prefect server and the report from disk, in a real browser."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from flywheel.cli.main import main
+from tests.browser.conftest import HOSTILE, Paused
+from tests.browser.pages import artifact_url, click, open_page, picture, shown, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+
+UIS = ("", "/v2")
+"""Prefect's two user interfaces: they render tables and Markdown each in its own way."""
+
+
+def assert_nothing_ran(browser: Any) -> None:
+    """No script of the hostile text ran, and neither its image nor its link is there."""
+    assert browser.title != "owned"
+    for what in ("img[src='x']", "a[href^='javascript']", "script:not([src]):not([type=module])"):
+        owned = [
+            e for e in browser.find_elements(By.CSS_SELECTOR, what) if "owned" in e.get_attribute("outerHTML")
+        ]
+        assert owned == [], what
+    assert browser.find_elements(By.CSS_SELECTOR, "img[src='x']") == []
+
+
+def test_the_run_page_shows_the_run_waiting_for_a_person(
+    run: Paused, browser: Any, screenshots: Path
+) -> None:
+    page = open_page(browser, f"{run.ui}/runs/flow-run/{run.flow_run_id}", "Paused", "Resume", "Pausing flow")
+    assert "support-router" in page
+    picture(browser, screenshots / "run.png", 1280, 900)
+    click(browser, "Artifacts")
+    page = wait_for(browser, "summary-support-router", "divergent-support-router", "verdicts-support-router")
+    for kind in ("results", "costs", "regressions", "funnel", "leakage", "judges", "decision"):
+        assert f"{kind}-support-router" in page
+    click(browser, "Subflow Runs")
+    wait_for(browser, "small-a", "Completed")
+
+
+@pytest.mark.parametrize("ui", UIS)
+def test_the_summary_says_what_it_comes_to_and_what_to_do_next(
+    run: Paused, browser: Any, screenshots: Path, ui: str
+) -> None:
+    address = artifact_url(run.ui, "summary-support-router").replace("/artifacts", f"{ui}/artifacts", 1)
+    page = open_page(
+        browser, address, "can be considered", "What to do now", "surfaced", "Where the records went"
+    )
+    assert f"flywheel decide {run.flow_run_id} small-a --approve" in page
+    assert "production" in page
+    charts = browser.find_elements(By.CSS_SELECTOR, "img[src^='data:image/svg+xml']")
+    assert [int(chart.get_property("naturalWidth")) > 0 for chart in charts] == [True]
+    assert_nothing_ran(browser)
+    picture(browser, screenshots / f"summary{ui.replace('/', '-')}.png", 1280, 1400)
+
+
+@pytest.mark.parametrize("ui", UIS)
+def test_hostile_answers_show_as_text_in_the_divergent_answers(
+    run: Paused, browser: Any, screenshots: Path, ui: str
+) -> None:
+    address = artifact_url(run.ui, "divergent-support-router").replace("/artifacts", f"{ui}/artifacts", 1)
+    open_page(browser, address, "customized-eval", "onerror")
+    page = shown(browser).replace("\u2060", "").replace("⟦", "").replace("⟧", "")
+    assert HOSTILE in " ".join(page.replace("\u2217", "*").split())
+    assert_nothing_ran(browser)
+    picture(browser, screenshots / f"divergent{ui.replace('/', '-')}.png")
+
+
+def test_every_table_of_the_run_opens(run: Paused, browser: Any) -> None:
+    for kind, words in (
+        ("verdicts", ("surfaced", "customized-eval")),
+        ("costs", ("USD", "days")),
+        ("results", ("latency p50", "small-a")),
+        ("funnel", ("near-duplicates",)),
+        ("decision", ("spot-check", "security-and-compliance", "open")),
+        ("judges", ("No judge was asked",)),
+        ("regressions", ("No earlier run",)),
+    ):
+        open_page(browser, artifact_url(run.ui, f"{kind}-support-router"), *words)
+    open_page(
+        browser, artifact_url(run.ui, "leakage-support-router"), "No evaluation item has a copy in training"
+    )
+
+
+def test_the_run_form_explains_every_setting(run: Paused, browser: Any, screenshots: Path) -> None:
+    page = open_page(
+        browser,
+        f"{run.ui}/deployments/deployment/{run.deployment_id}/run",
+        "Workload Id",
+        "Eval Size",
+        "Candidates",
+    )
+    for words in (
+        "Who produced the traffic.",
+        "Records held out for evaluation",
+        "Require Decision",
+        "How much worse than production a candidate may be",
+    ):
+        assert words in page, words
+    picture(browser, screenshots / "form.png")
+
+
+@pytest.fixture(scope="module")
+def report(run: Paused, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report as the command writes it, opened from disk."""
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    home = f"connections.home={run.config.connections.home}"
+    assert main(["report", str(run.flow_run_id), "--out", str(out), "--set", home]) == 0
+    return out.as_uri()
+
+
+def test_the_report_opens_from_disk_with_every_section(
+    run: Paused, browser: Any, report: str, screenshots: Path
+) -> None:
+    browser.get_log("browser")
+    page = open_page(browser, report, "can be considered", "Recompute it")
+    for words in (
+        "Verdicts",
+        "Quality against cost and latency",
+        "Costs",
+        "Divergent answers",
+        "validation loss",
+    ):
+        assert words in page
+    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 6
+    assert [entry["message"] for entry in browser.get_log("browser")] == []  # also what the policy refused
+    requests = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert requests == []
+    assert_nothing_ran(browser)
+    assert HOSTILE in page
+    picture(browser, screenshots / "report.png", 1100, 1500)
+
+
+def test_two_steps_lead_from_the_verdict_to_the_single_item(browser: Any, report: str) -> None:
+    open_page(browser, report, "can be considered")
+    link = browser.find_element(By.CSS_SELECTOR, "a[data-evaluation='customized-eval']")
+    browser.execute_script("arguments[0].click()", link)
+    items = [e for e in browser.find_elements(By.CSS_SELECTOR, "article.item") if e.is_displayed()]
+    assert items
+    assert {e.get_attribute("data-evaluation") for e in items} == {"customized-eval"}
+    assert items[0].find_elements(By.TAG_NAME, "ins")
+    every = browser.find_elements(By.CSS_SELECTOR, "article.item")
+    assert len(items) < len(every)
+    search = browser.find_element(By.ID, "by-text")
+    search.send_keys("no such words anywhere")
+    assert browser.find_element(By.ID, "shown").text == f"0 of {len(every)} shown"
+
+
+def test_the_report_fits_a_phone_and_is_dark_where_the_reader_wants_it(
+    browser: Any, report: str, screenshots: Path
+) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    try:
+        open_page(browser, report, "can be considered")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert background == "rgb(20, 25, 31)"
+        assert browser.save_screenshot(str(screenshots / "report-phone-dark.png"))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_decision_in_the_form_is_recorded_and_nothing_else_happens(
+    run: Paused, browser: Any, screenshots: Path
+) -> None:
+    before = run.stored()
+    open_page(browser, f"{run.ui}/runs/flow-run/{run.flow_run_id}", "Paused", "Resume")
+    click(browser, "Resume")
+    wait_for(browser, "It was surfaced. What do you decide?", "Spot Check", "Submit")
+    picture(browser, screenshots / "decision.png", 1280, 1400)
+    modal = browser.find_element(By.CSS_SELECTOR, "[role=dialog], .p-modal")
+    choice = modal.find_element(By.CSS_SELECTOR, "select, .p-select select")
+    browser.execute_script(
+        "const s = arguments[0]; s.value = [...s.options].find(o => o.text.trim() === 'reject').value;"
+        "s.dispatchEvent(new Event('change', {bubbles: true}))",
+        choice,
+    )
+    name, note = modal.find_elements(By.TAG_NAME, "textarea")[:2]
+    name.send_keys("Ada")
+    note.send_keys(HOSTILE)
+    spot_check = modal.find_elements(By.CSS_SELECTOR, "input[type=checkbox], .p-toggle input")[0]
+    browser.execute_script("arguments[0].click()", spot_check)
+    click(browser, "Submit")
+
+    deadline = time.monotonic() + 60
+    while not run.stored().decisions and time.monotonic() < deadline:
+        time.sleep(0.5)
+    after = run.stored()
+    (decision,) = after.decisions
+    assert (decision.candidate, decision.decision, decision.by) == ("small-a", "rejected", "Ada")
+    assert decision.note == HOSTILE
+    assert [point for point, done in decision.checklist.items() if done] == ["spot-check"]
+    assert (after.status, after.candidates, after.analysis) == (
+        before.status,
+        before.candidates,
+        before.analysis,
+    )
+    run.thread.join(60)
+    assert not run.thread.is_alive()
+    open_page(browser, f"{run.ui}/runs/flow-run/{run.flow_run_id}", "Completed")
