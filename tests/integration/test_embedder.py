@@ -62,6 +62,8 @@ def test_one_bad_text_loses_its_own_vector_and_no_other(provider: OpenAIProvider
     provider.faults.bad_texts = {TEXTS[1]}
     vectors = embed(provider, texts=[*TEXTS, "", "  "], batch_size=7)
     assert np.isnan(vectors).any(axis=1).tolist() == [False, True, False, False, False, True, True]
+    asked = [text for body in provider.requests("POST", "/v1/embeddings") for text in body["input"]]
+    assert all(text.strip() for text in asked)  # many servers refuse the whole batch for an empty one
 
 
 def test_an_embedder_that_refuses_everything_is_an_error_with_its_words(provider: OpenAIProvider) -> None:

@@ -52,6 +52,16 @@ def test_what_decides_the_answer_is_sent_as_it_was_logged() -> None:
     assert body["model"] == "small"
 
 
+@pytest.mark.parametrize("choice", [..., "auto", "none", "required", {"type": "function"}])
+def test_a_call_is_demanded_only_where_production_demanded_one(choice: Any) -> None:
+    """A model that is forced to call can never be seen calling where it should not."""
+    request = {key: value for key, value in (LOGGED | {"tool_choice": choice}).items() if value is not ...}
+    body, overrides = replay(request, "small", PLAIN)
+    assert body.get("tool_choice", ...) == choice
+    assert body["tools"] == [WEATHER]
+    assert overrides == {}
+
+
 def test_arguments_of_the_history_go_out_as_text_and_nulls_stay_home() -> None:
     user, assistant, tool = replay(LOGGED, "small", PLAIN).body["messages"]
     assert user == {"role": "user", "content": "hi"}
