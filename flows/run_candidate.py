@@ -16,17 +16,21 @@ from typing import Any, TypeVar
 
 import msgspec
 from prefect import flow
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 
 from blocks.ports import Endpoint
+from flywheel.candidates import judge_of
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.errors import FlywheelError
+from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget
+from flywheel.rerun import EVERYTHING, PartConfig, merged, without_unwanted
 from flywheel.results import CandidateResult, Customization, EvalType, Evaluation
+from tasks.allowance import on_account, require_open_window, set_aside, within_window
 from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
 from tasks.curation import CuratedData, Reference, build_icl_dataset
 from tasks.evaluation import evaluate
 from tasks.gpu_slots import expected_length, slots_of
 from tasks.judging import judge_candidate
+from tasks.rerun import earlier_result
 from tasks.runs import candidate_status, finished_candidate
 from tasks.slot_queue import GpuSlots, gpu_slots
 from tasks.specialist import ask_specialist_set
@@ -36,7 +40,11 @@ T = TypeVar("T")
 
 @flow(name="candidate", flow_run_name="{candidate.name}")
 async def run_candidate(
-    run_id: str, candidate: CandidateConfig, config: FlywheelConfig, data: CuratedData
+    run_id: str,
+    candidate: CandidateConfig,
+    config: FlywheelConfig,
+    data: CuratedData,
+    part: PartConfig = EVERYTHING,
 ) -> CandidateResult:
     """Deploy, evaluate, fine-tune and evaluate one candidate, within its GPU slots.
 
@@ -45,32 +53,75 @@ async def run_candidate(
         candidate: The model under test.
         config: The settings of the run.
         data: What curation left.
+        part: The stages to do; what is left out is taken over from the run that it names.
     """
     if done := await finished_candidate(config, run_id, candidate):
         return done  # an earlier attempt at this run got to its end with this candidate
+    earlier = await earlier_result(part.of_run, config, candidate.name)
+    if part.judges_alone:
+        if earlier is None:
+            raise DataError(f"Run {part.of_run} has no answers of {candidate.name} to judge.")
+        return await _judged(run_id, candidate, earlier, data, config)
+    candidate = without_unwanted(candidate, part)
+    try:
+        result = await _evaluated(run_id, candidate, config, data, part, earlier)
+    except NotStarted as reason:
+        result = not_started(candidate, reason)
+    result = merged(result, earlier)
+    return await _judged(run_id, candidate, result, data, config) if part.wants("judge") else result
+
+
+async def _evaluated(
+    run_id: str,
+    candidate: CandidateConfig,
+    config: FlywheelConfig,
+    data: CuratedData,
+    part: PartConfig,
+    earlier: CandidateResult | None,
+) -> CandidateResult:
+    """The candidate's evaluations. Raises: NotStarted where the window or a budget says so."""
+    require_open_window(config, candidate.name)  # before it stands in a queue for hours
+    trained = None
+    if candidate.customize and not part.wants_training:
+        trained = earlier.customization if earlier else None
+        if trained is None or trained.status != "completed":
+            raise DataError(
+                f"Run {part.of_run} has no finished fine-tune of {candidate.name}; add the stage 'fine-tune'."
+            )
     icl: Reference | Exception | None = None
     if candidate.icl:
         icl = await outcome(build_icl_dataset(config, candidate, data))
     deployment, training = slots_of(candidate)
     length = await expected_length(config, candidate)
     async with gpu_slots(f"{candidate.name} of run {run_id}", deployment, training, length) as held:
-        try:
-            endpoint = await deploy(run_id, candidate, config)
-            legs = await asyncio.gather(
-                _base(run_id, candidate, endpoint, data, config),
-                _icl(run_id, candidate, endpoint, data, icl, config),
-                _customized(run_id, candidate, data, config, held),
-                return_exceptions=True,
-            )
-        finally:
-            await uninterrupted(shut_down(run_id, candidate, config))
+        require_open_window(config, candidate.name)
+        await set_aside(run_id, config, candidate)
+        async with on_account(run_id, config, candidate):
+            try:
+                async with within_window(config, candidate.name):
+                    endpoint = await deploy(run_id, candidate, config)
+                    legs = await asyncio.gather(
+                        _base(run_id, candidate, endpoint, data, config, part),
+                        _icl(run_id, candidate, endpoint, data, icl, config),
+                        _customized(run_id, candidate, data, config, held, trained),
+                        return_exceptions=True,
+                    )
+            finally:
+                await uninterrupted(shut_down(run_id, candidate, config))
     reraise_stop(legs)
-    return await _judged(run_id, candidate, _collect(candidate, legs), data, config)
+    return _collect(candidate, legs)
 
 
 async def _base(
-    run_id: str, candidate: CandidateConfig, endpoint: Endpoint, data: CuratedData, config: FlywheelConfig
-) -> Evaluation:
+    run_id: str,
+    candidate: CandidateConfig,
+    endpoint: Endpoint,
+    data: CuratedData,
+    config: FlywheelConfig,
+    part: PartConfig,
+) -> Evaluation | None:
+    if not part.wants("base-eval"):
+        return None
     evaluation = await evaluate(run_id, candidate, "base-eval", endpoint, data.datasets, None, config)
     return await with_specialist_set(run_id, candidate, evaluation, endpoint, data, config)
 
@@ -91,16 +142,22 @@ async def _icl(
 
 
 async def _customized(
-    run_id: str, candidate: CandidateConfig, data: CuratedData, config: FlywheelConfig, held: GpuSlots
+    run_id: str,
+    candidate: CandidateConfig,
+    data: CuratedData,
+    config: FlywheelConfig,
+    held: GpuSlots,
+    trained: Customization | None,
 ) -> tuple[Customization, Evaluation | Exception] | None:
     if not candidate.customize:
         return None
     try:
-        customization = await fine_tune(run_id, candidate, data.datasets, config)
+        customization = trained or await fine_tune(run_id, candidate, data.datasets, config)
     finally:
         await uninterrupted(held.training_is_over())
 
     async def evaluated() -> Evaluation:
+        require_open_window(config, candidate.name)
         endpoint = await serve_customization(run_id, candidate, customization, config)
         evaluation = await evaluate(
             run_id, candidate, "customized-eval", endpoint, data.datasets, None, config
@@ -131,6 +188,8 @@ async def _judged(
     if not isinstance(judged, FlywheelError):
         get_run_logger().error("Judging %s failed", candidate.name, exc_info=judged)
     status = "partial" if result.status == "completed" else result.status
+    if isinstance(judged, NotStarted):
+        return msgspec.structs.replace(result, status="pending", error=str(judged), waits_for="window")
     error = result.error or f"the answers were not judged: {_reason(judged)}"
     return msgspec.structs.replace(result, status=status, error=error)
 
@@ -143,8 +202,10 @@ async def _judged_by_deployed(
     config: FlywheelConfig,
 ) -> CandidateResult:
     judge = config.judge_config
-    model = CandidateConfig(name=f"judge of {candidate.name}"[:100], model=judge.model, gpus=judge.gpus)
+    model = judge_of(candidate, judge)
+    require_open_window(config, model.name)
     async with gpu_slots(f"{model.name} of run {run_id}", judge.gpus):
+        require_open_window(config, model.name)
         try:
             endpoint = await deploy(run_id, model, config)
             return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
@@ -168,7 +229,7 @@ async def with_specialist_set(
 
 def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult:
     base, icl, customized = legs
-    evaluations = [_as_evaluation("base-eval", candidate, base)]
+    evaluations = [] if base is None else [_as_evaluation("base-eval", candidate, base)]
     if candidate.icl:
         evaluations.append(_as_evaluation("icl-eval", candidate, icl))
     customization = None
@@ -180,13 +241,27 @@ def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult
             customization, evaluation = customized
         evaluations.append(_as_evaluation("customized-eval", candidate, evaluation))
     status, error = candidate_status(evaluations)
+    ends = [*legs, customized[1] if isinstance(customized, tuple) else None]
+    waiting = any(isinstance(end, NotStarted) for end in ends)
     return CandidateResult(
         candidate=candidate.name,
         model_name=candidate.model,
-        status=status,
+        status="pending" if waiting else status,
         evaluations=evaluations,
         customization=customization,
         error=error,
+        waits_for="window" if waiting else "",
+    )
+
+
+def not_started(candidate: CandidateConfig, reason: NotStarted) -> CandidateResult:
+    """A candidate that may not be worked on now, with the reason."""
+    return CandidateResult(
+        candidate=candidate.name,
+        model_name=candidate.model,
+        status="pending",
+        error=str(reason),
+        waits_for="budget" if isinstance(reason, OverBudget) else "window",
     )
 
 
@@ -214,13 +289,19 @@ async def outcome(work: Awaitable[T]) -> T | Exception:
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """See `work` to its end even if this task is cancelled (again) meanwhile; the cancellation goes on afterwards."""
+    """See `work` to its end however often this task is cancelled meanwhile; the cancellation goes on afterwards."""
     running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        raise
+    stopped: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            stopped = error
+    if stopped is not None:
+        if not running.cancelled() and (failure := running.exception()) is not None:
+            get_logger("flywheel").error("What had to be done before stopping failed: %s", failure)
+        raise stopped
+    return running.result()
 
 
 def reraise_stop(results: Sequence[Any]) -> None:

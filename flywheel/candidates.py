@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.config import CandidateConfig, FlywheelConfig, JudgeConfig
 from flywheel.naming import slug
 
 
@@ -45,6 +45,11 @@ def content_hash(*parts: Any) -> str:
 def deployment_name(run_id: str, candidate: CandidateConfig) -> str:
     """Name of the candidate's deployment in one run: the same after a restart, another in another run."""
     return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content_hash(candidate.model)[:8]}"
+
+
+def judge_of(candidate: CandidateConfig, judge: JudgeConfig) -> CandidateConfig:
+    """The model that rates the candidate's answers, as the platform deploys it."""
+    return CandidateConfig(name=f"judge of {candidate.name}"[:100], model=judge.model, gpus=judge.gpus)
 
 
 def fine_tune_name(

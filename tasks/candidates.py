@@ -9,19 +9,21 @@ from blocks.connections import open_dataset_store, open_platform
 from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.candidates import deployment_name, fine_tune_name
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.errors import RemoteJobCancelled, RemoteJobFailed
 from flywheel.results import Customization
 from tasks.curation import Reference, content_of
 from tasks.ledger import record, strike
 from tasks.parity import report_parity
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
+from tasks.retry_delays import PLATFORM_SECONDS
 
 
 @task(
     task_run_name="deploy {candidate.name}",
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
+    retries=len(PLATFORM_SECONDS),
+    retry_delay_seconds=PLATFORM_SECONDS,
     retry_condition_fn=is_transient,
 )
 async def deploy(run_id: str, candidate: CandidateConfig, config: FlywheelConfig) -> Endpoint:
@@ -36,8 +38,8 @@ async def deploy(run_id: str, candidate: CandidateConfig, config: FlywheelConfig
 @task(
     task_run_name="shut down {candidate.name}",
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[1, 5],
+    retries=len(PLATFORM_SECONDS),
+    retry_delay_seconds=PLATFORM_SECONDS,
     retry_condition_fn=is_transient,
 )
 async def shut_down(run_id: str, candidate: CandidateConfig, config: FlywheelConfig) -> None:
@@ -51,8 +53,8 @@ async def shut_down(run_id: str, candidate: CandidateConfig, config: FlywheelCon
 @task(
     task_run_name="fine-tune {candidate.name}",
     cache_policy=NO_CACHE,
-    retries=1,
-    retry_delay_seconds=10,
+    retries=len(PLATFORM_SECONDS),
+    retry_delay_seconds=PLATFORM_SECONDS,
     retry_condition_fn=is_transient,
 )
 async def fine_tune(
@@ -74,7 +76,11 @@ async def fine_tune(
     await report_parity(platform, candidate.model, request.train, candidate.name)
     await record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
-        customization = await platform.fine_tune(request, progress)
+        try:
+            customization = await platform.fine_tune(request, progress)
+        except (RemoteJobFailed, RemoteJobCancelled):
+            await strike(config, "fine-tune", name)  # it is over, there too
+            raise
     await strike(config, "fine-tune", name)
     return customization
 
@@ -82,8 +88,8 @@ async def fine_tune(
 @task(
     task_run_name="serve adapter {candidate.name}",
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
+    retries=len(PLATFORM_SECONDS),
+    retry_delay_seconds=PLATFORM_SECONDS,
     retry_condition_fn=is_transient,
 )
 async def serve_customization(

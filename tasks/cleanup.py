@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
+from prefect.logging import get_logger
 
 from blocks.connections import open_dataset_store, open_platform, open_run_store
 from blocks.ports import LedgerEntry, Platform, RunStore
-from flywheel.config import ConnectionsConfig
+from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.results import RunResult
 from tasks.run_owner import OWNER, Life, life_of
@@ -199,6 +200,37 @@ class _Cleaning:
             return await open_platform(self._connections)
         except FlywheelError:
             return None
+
+
+async def release(
+    config: FlywheelConfig,
+    run_id: str,
+    kinds: Collection[str] = tuple(HOW_TO_FREE),
+    keep: Collection[str] = (),
+) -> None:
+    """Free what the ledger still has of a run that this process works on; what cannot be freed now stays in it.
+
+    Args:
+        kinds: Kinds that are freed.
+        keep: Names that are still wanted.
+    """
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        for entry in await asyncio.to_thread(runs.allocated, run_id):
+            if entry.kind not in kinds or entry.name in keep:
+                continue
+            connections = config.connections.model_copy(update={"platform": entry.platform})
+            try:
+                await free(await open_platform(connections), entry.kind, entry.name)
+            except FlywheelError as error:
+                get_logger("flywheel").warning(
+                    "The %s %s of run %s is still there: %s Free it with: flywheel cleanup",
+                    entry.kind,
+                    entry.name,
+                    run_id,
+                    error,
+                )
+            else:
+                await asyncio.to_thread(runs.strike_resource, entry.kind, entry.name)
 
 
 async def free(platform: Platform, kind: str, name: str) -> None:

@@ -28,6 +28,7 @@ from tasks.metrics import with_all_scores
 from tasks.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
+from tasks.retry_delays import PLATFORM_SECONDS
 
 ITEMS_FILE = "eval_data.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -48,8 +49,8 @@ HOW_TO_ASK = {
 @task(
     task_run_name="{eval_type} {candidate.name}",
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
+    retries=len(PLATFORM_SECONDS),
+    retry_delay_seconds=PLATFORM_SECONDS,
     retry_condition_fn=is_transient,
 )
 async def evaluate(

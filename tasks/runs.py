@@ -14,11 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
+from flywheel.candidates import deployment_name, judge_of
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from flywheel.resuming import pending, results_that_stand, same_data
+from tasks.cleanup import release
 from tasks.curation import CuratedData, Reference
 from tasks.retry_conditions import is_transient
 from tasks.run_owner import record_owner, require_no_other, strike_owner
@@ -35,9 +37,17 @@ async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
         earlier = await asyncio.to_thread(runs.find_run, run_id)
         await require_no_other(run_id, earlier, await asyncio.to_thread(runs.allocated, run_id))
         await record_owner(config, run_id)
+        await release(config, run_id, ["deployment"], keep=_still_wanted(run_id, config))
         run = _begun(run_id, config, earlier)
         await asyncio.to_thread(runs.save_run, run)
     return run
+
+
+def _still_wanted(run_id: str, config: FlywheelConfig) -> set[str]:
+    """Deployments that a resumed run adopts. Those of candidates that it has no longer, or has changed, go."""
+    judge = config.judge_config
+    judges = [judge_of(candidate, judge) for candidate in config.candidates] if judge.deployed else []
+    return {deployment_name(run_id, model) for model in [*config.candidates, *judges]}
 
 
 def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> RunResult:
@@ -55,6 +65,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         eval_set=earlier.eval_set if earlier else "",
         decisions=earlier.decisions if earlier else [],
         memory=earlier.memory if earlier else None,
+        used=earlier.used if earlier else {},
     )
 
 
@@ -128,6 +139,7 @@ async def mark_ended(
     run_id: str, config: FlywheelConfig, status: RunStatus, message: str, error: str | None = None
 ) -> RunResult:
     """What `end_run` does, callable where no task may start any more: while a cancellation unwinds the flow."""
+    await release(config, run_id)  # first: a run that says it is over holds nothing any more
     ended = datetime.now(UTC).isoformat()
     run = await change_run(
         run_id,

@@ -68,12 +68,7 @@ async def gpu_slots(
     try:
         yield held
     finally:
-        giving = asyncio.ensure_future(held.give_back())
-        try:
-            await asyncio.shield(giving)
-        except asyncio.CancelledError:  # a second cancellation does not keep what others wait for
-            await asyncio.wait({giving})
-            raise
+        await asyncio.shield(held.give_back())  # a second cancellation does not keep what others wait for
 
 
 async def _take_in_turn(who: str, slots: int, training: int, expected_seconds: float) -> GpuSlots:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from flywheel.config import FlywheelConfig
     from flywheel.results import RunResult
+
+T = TypeVar("T")
 
 
 def run_here(
@@ -38,9 +43,38 @@ def run_here(
             run_id = run_id or new_run_id()
             try:
                 with listening(progress):
-                    return asyncio.run(_run(config, run_id))
+                    return run_until_stopped(_run(config, run_id))
             except (KeyboardInterrupt, TerminationSignal):
                 raise KeyboardInterrupt(f"go on with --resume {run_id}") from None
+
+
+def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; Ctrl-C cancels it and waits for what it does then, and pressed again changes nothing of that.
+
+    Raises: KeyboardInterrupt once the work has stopped.
+    """
+    stopped = False
+
+    async def watched() -> T:
+        task = asyncio.ensure_future(work)
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            task.cancel()
+
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # not in every thread and system
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+        return await task
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        if stopped:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def new_run_id() -> str:
