@@ -16,7 +16,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fsspec.implementations.local import LocalFileSystem
 
 from blocks import erasure_list
 from blocks.dataset_manifest import (
@@ -53,6 +52,11 @@ class DirectoryDatasetStore:
     def __init__(self, root: Path) -> None:
         self._root = Path(root).absolute()
         self._verified: set[str] = set()
+
+    @property
+    def root(self) -> Path:
+        """The directory that all datasets lie below."""
+        return self._root
 
     def find(self, kind: str, key: dict[str, Any]) -> DatasetRef | None:
         """The complete dataset of this kind and key, or None. Raises DatasetError for a damaged manifest."""
@@ -106,11 +110,11 @@ class DirectoryDatasetStore:
 
     def erase(self, record_ids: Collection[str]) -> None:
         """See `blocks.erasure_list`."""
-        erasure_list.add(LocalFileSystem(), str(self._root), record_ids)
+        erasure_list.add(_local_files(), str(self._root), record_ids)
 
     def erased(self) -> frozenset[str]:
         """See `blocks.erasure_list`."""
-        return erasure_list.read(LocalFileSystem(), str(self._root))
+        return erasure_list.read(_local_files(), str(self._root))
 
     def sweep(self, older_than: timedelta = ORPHANED) -> list[str]:
         """Remove what was left half-written; returns where it lay. See `blocks.dataset_staging.sweep_directory`."""
@@ -136,3 +140,9 @@ def _publish(staging: Path, final: Path) -> DatasetRef:
 
 def _ref(directory: Path, manifest: Manifest) -> DatasetRef:
     return DatasetRef(name=directory.name, uri=str(directory), counts=manifest.counts)
+
+
+def _local_files() -> Any:
+    from fsspec.implementations.local import LocalFileSystem  # who erases nothing does not wait for it
+
+    return LocalFileSystem()
