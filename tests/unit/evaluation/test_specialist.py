@@ -1,0 +1,39 @@
+"""Items that a candidate has learned from do not count as understood."""
+
+from __future__ import annotations
+
+from flywheel.evaluation.specialist import not_learned
+from flywheel.results import EvalItem
+
+
+def asked(name: str, text: str) -> EvalItem:
+    return EvalItem(name, {"messages": [{"role": "user", "content": text}]}, {}, name)
+
+
+def learned(text: str) -> dict[str, object]:
+    return {
+        "messages": [
+            {"role": "system", "content": "Route the request."},
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": "fine"},
+        ]
+    }
+
+
+LATE = "Where is my order AC-1234? It was promised for last Tuesday and nobody writes back to me."
+
+
+def test_copies_and_near_copies_of_training_rows_are_left_out_and_others_stay() -> None:
+    items = [
+        asked("copy", LATE),
+        asked("near", LATE.replace("Tuesday", "Thursday")),
+        asked("other", "I would like to send back the blue scarf that I bought for my sister."),
+    ]
+    rows = [learned(LATE), learned("Please change my address to Elm Street 4.")]
+    assert [item.id for item in not_learned(items, rows)] == ["other"]
+
+
+def test_without_training_every_item_is_asked() -> None:
+    items = [asked("a", LATE)]
+    assert not_learned(items, []) == items
+    assert not_learned([], [learned(LATE)]) == []
