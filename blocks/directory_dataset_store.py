@@ -16,7 +16,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-
 from blocks import erasure_list
 from blocks.dataset_manifest import (
     MANIFEST,
