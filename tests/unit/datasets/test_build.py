@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,29 @@ def test_every_assigned_record_is_one_row_of_its_own_file(tmp_path: Path) -> Non
         questions = [row["messages"][1]["content"] for row in read_lines(out / FILES[split])]
         assert questions == [f"question number {int(i[1:])}" for i in by_split[split]]
     assert sorted(p.name for p in out.iterdir()) == ["base", "train"]
+
+
+def test_each_row_holds_the_answer_that_production_gave(tmp_path: Path) -> None:
+    out = build_in(tmp_path, CALLS)
+    by_id = {call.record_id: call for call in CALLS}
+    for row in read_lines(out / FILES["evaluation"]):
+        call = by_id[row["id"]]
+        assert row["request"] == call.request_json()
+        assert answer_of(row["response"]["choices"][0]["message"]) == expected_answer(call)
+    for split in ("train", "validation"):
+        ids = sorted(c.record_id for c in CALLS if c.split == split)
+        for record_id, row in zip(ids, read_lines(out / FILES[split]), strict=True):
+            assert answer_of(row["messages"][-1]) == expected_answer(by_id[record_id])
+
+
+def answer_of(message: dict[str, Any]) -> object:
+    """The text, or name and arguments of each call."""
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    return [(call["name"], call["arguments"]) for call in calls] or message["content"]
+
+
+def expected_answer(call: Call) -> object:
+    return [(call.tool, {"order_id": call.record_id})] if call.tool else "Happy to help."
 
 
 def test_the_index_names_each_training_row_and_then_each_validation_row(tmp_path: Path) -> None:

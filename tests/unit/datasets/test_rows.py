@@ -35,7 +35,9 @@ def agent_request(arguments: Any = '{"id": 7}') -> dict[str, Any]:
 def response(*messages: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": "r",
-        "choices": [{"index": i, "message": m, "finish_reason": "stop"} for i, m in enumerate(messages)],
+        "choices": [
+            {"index": i, "message": copy.deepcopy(m), "finish_reason": "stop"} for i, m in enumerate(messages)
+        ],
     }
 
 
@@ -155,6 +157,8 @@ def test_making_rows_changes_no_record() -> None:
     # blanking the answer in place once took it away from the in-context examples too
     request, answer = agent_request(), response(CALLING, PLAIN)
     before = copy.deepcopy((request, answer))
-    evaluation_row("r1", request, answer, "c", 1, True)["request"]["messages"].append("added later")
+    made = evaluation_row("r1", request, answer, "c", 1, True)
+    assert [c["message"]["content"] for c in made["response"]["choices"]] == [None, "It is on its way."]
+    made["request"]["messages"].append("added later")
     evaluation_row("r1", request, answer, "c", 1, False)
     assert (request, answer) == before
