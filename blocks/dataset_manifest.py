@@ -25,7 +25,10 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """`key` is what the name was made from; `parents` names the datasets that this one was made from."""
+    """`key` is what the name was made from; `parents` names the datasets that this one was made from.
+
+    `erased` counts the records that were taken out of it later, on request.
+    """
 
     schema_version: int
     kind: str
@@ -34,6 +37,7 @@ class Manifest(msgspec.Struct, frozen=True):
     counts: dict[str, Any]
     created_at: str
     files: list[FileEntry]
+    erased: int = 0
 
 
 def dataset_name(kind: str, key: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ COMMANDS = (
     "decide",
     "loadtest",
     "cleanup",
+    "erase",
 )
 EXIT_INTERRUPTED = 130
 

@@ -1,6 +1,7 @@
 """The in-context-learning evaluation set: each item of the base set with examples from training before it.
 
     OUT/eval_data.jsonl    rows as in the base set, with examples in the request
+    OUT/examples.jsonl     {"id", "examples": [ids of the records shown]} of each row, in order
     OUT/not_run.jsonl      {"id", "reason", "detail"} of each item that got fewer than `min_examples`
 
 An item without its examples would be the base item under another name, so it is left out and listed.
@@ -33,6 +34,7 @@ from flywheel.tokens import TokenCounter
 
 STAGE = "in-context examples"
 EVAL_FILE = "eval_data.jsonl"
+EXAMPLES_FILE = "examples.jsonl"
 NOT_RUN_FILE = "not_run.jsonl"
 TOO_LONG = "item_too_long"
 TOO_FEW = "too_few_examples"
@@ -84,7 +86,12 @@ def build_icl(
 
     out.mkdir(parents=True, exist_ok=True)
     tally = _Tally()
-    with (out / EVAL_FILE).open("wb") as kept, (out / NOT_RUN_FILE).open("wb") as not_run:
+    names = chosen["record_id"].to_pylist()
+    with (
+        (out / EVAL_FILE).open("wb") as kept,
+        (out / EXAMPLES_FILE).open("wb") as lineage,
+        (out / NOT_RUN_FILE).open("wb") as not_run,
+    ):
         for done, (row, item, examples) in enumerate(
             zip(
                 calls,
@@ -101,6 +108,8 @@ def build_icl(
                 tally.reasons[refusal["reason"]] += 1
                 continue
             kept.write(encode_line({**row, "request": request}))
+            shown = [names[position] for position in examples[len(examples) - used :]]
+            lineage.write(encode_line({"id": row["id"], "examples": shown}))
             tally.add(used, added)
     progress(STAGE, len(items), len(items))
     if not tally.examples:

@@ -186,3 +186,12 @@ class DatasetStoreContract:
         assert (store.open(living.ref) / "rows.jsonl").read_text() == "half"
         assert (store.open(ref) / "rows.jsonl").read_text() == "rows"
         assert (store.scratch("run-1") / "predictions.jsonl").read_text() == "partial"
+
+    def test_erased_records_are_remembered_each_once(self, store: DatasetStore) -> None:
+        assert store.erased() == frozenset()
+        store.erase(["r1", "ü/../x y"])
+        store.erase(["r1"])
+        assert store.erased() == {"r1", "ü/../x y"}
+        make(store)
+        store.sweep(timedelta(0))
+        assert store.erased() == {"r1", "ü/../x y"}

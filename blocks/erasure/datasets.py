@@ -1,0 +1,214 @@
+"""Where records stand in the datasets of a directory store, and taking them out.
+
+A dataset that lost something gets a new manifest: checksums of the files as they are, the corrected counts, and
+`erased`, how many records were taken out. Its name stays, so that runs still find it; a run that is resumed sees that
+the content changed and makes what follows anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from blocks.dataset_manifest import MANIFEST, Manifest, list_files, read_manifest
+from blocks.dataset_staging import NAME, encoded
+from blocks.erasure import files
+from flywheel.curation.intake import ERASED
+from flywheel.curation.schema import REJECTED_FILE
+from flywheel.datasets.build import FILES, INDEX_FILE
+from flywheel.datasets.icl import EVAL_FILE, EXAMPLES_FILE
+
+_TRAINING = {split: FILES[split] for split in ("train", "validation")}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Records found in one file of one dataset. `how` says what becomes of them there."""
+
+    dataset: str
+    file: str
+    records: list[str]
+    how: str
+
+
+class DatasetSearch:
+    """Finds records in the datasets below `root`, and takes them out unless it is a dry run."""
+
+    def __init__(self, root: Path, ids: Collection[str], *, dry_run: bool) -> None:
+        self._root = root
+        self._ids = frozenset(ids)
+        self._dry_run = dry_run
+        self._same_as = {f"The same request as record {name}." for name in self._ids}
+        self._judged: set[str] = set()  # content keys of judged answers
+        self.repeats: set[str] = set()
+
+    def run(self) -> Iterator[Place]:
+        """What is found, a file of a dataset at a time. `repeats` then names records that asked the very same."""
+        later: list[Path] = []
+        for directory in datasets_below(self._root):
+            places = list(self._dataset(directory))
+            if not places and (directory / "label_sheet.jsonl").exists():
+                later.append(directory)  # its lines are known by the keys that verdicts have
+            yield from places
+        for directory in later:
+            yield from self._settled(directory, self._sheet(directory))
+        yield from self._scratch()
+
+    def _dataset(self, directory: Path) -> Iterator[Place]:
+        places = []
+        changed_counts: dict[str, int] = {}
+        places += self._training(directory)
+        places += self._examples(directory)
+        for path in sorted(directory.rglob("*.jsonl")):
+            relative = path.relative_to(directory).as_posix()
+            if path.name == REJECTED_FILE:
+                places += self._rejected(directory, path)
+            elif relative not in _TRAINING.values() and path.name != EXAMPLES_FILE:
+                places += self._lines(directory, path)
+        for path in sorted(directory.rglob("*.parquet")):
+            rows = files.rows_of(path, self._ids)
+            if not rows:
+                continue
+            if path.name.startswith("extracted-"):
+                changed_counts["invalid"] = changed_counts.get("invalid", 0) + len(rows)
+                changed_counts[ERASED] = changed_counts.get(ERASED, 0) + len(rows)
+                self._note_refused(directory, path, rows)
+            if not self._dry_run:
+                files.without_rows(path, rows)
+            how = "emptied" if path.name.startswith("validated-") else "removed"
+            places.append(_place(directory, path, rows.values(), how))
+        yield from self._settled(directory, places, changed_counts)
+
+    def _training(self, directory: Path) -> list[Place]:
+        """Fine-tuning rows, by their place in the index."""
+        index = directory / INDEX_FILE
+        if not index.exists():
+            return []
+        places = []
+        of_split: dict[str, int] = {}
+        wanted: dict[str, dict[int, str]] = {split: {} for split in _TRAINING}
+        with index.open("rb") as lines:
+            for line in lines:
+                row = msgspec.json.decode(line)
+                position = of_split.get(row["split"], 0)
+                of_split[row["split"]] = position + 1
+                if row["id"] in self._ids:
+                    wanted[row["split"]][position] = row["id"]
+        for split, found in wanted.items():
+            path = directory / _TRAINING[split]
+            if found and files.count_lines(path) == of_split[split]:  # else a killed erasure was here before
+                if not self._dry_run:
+                    files.without_lines(path, found)
+                places.append(_place(directory, path, found.values(), "removed"))
+        return places
+
+    def _examples(self, directory: Path) -> list[Place]:
+        """Items that show one of the records as an in-context example."""
+        path, items = directory / EXAMPLES_FILE, directory / EVAL_FILE
+        if not path.exists():
+            return []
+        shown = {
+            position: value
+            for position, value in files.lines_of(path, files.needles(self._ids))
+            if self._ids & {value.get("id"), *value.get("examples", ())}
+        }
+        by_example = {value["id"] for value in shown.values() if value["id"] not in self._ids}
+        positions = files.positions_by_id(items, by_example) if by_example else {}
+        if not self._dry_run and shown:
+            files.without_lines(path, shown)
+            files.without_lines(items, positions)
+        records = {name for value in shown.values() for name in self._ids & set(value.get("examples", ()))}
+        return [_place(directory, items, records, "removed with the item that showed it")] if records else []
+
+    def _rejected(self, directory: Path, path: Path) -> list[Place]:
+        found = {}
+        for position, value in files.lines_of(path, [name.strip(b'"') for name in files.needles(self._ids)]):
+            record = value.get("record")
+            name = record.get("id") if isinstance(record, dict) else None
+            if name in self._ids:
+                found[position] = str(name)
+            elif isinstance(name, str) and value.get("detail") in self._same_as:
+                self.repeats.add(name)
+        if found and not self._dry_run:
+            files.without_content(path, found)
+        return [_place(directory, path, found.values(), "emptied")] if found else []
+
+    def _lines(self, directory: Path, path: Path) -> list[Place]:
+        found = {}
+        for position, value in files.lines_of(path, files.needles(self._ids)):
+            if value.get("id") in self._ids:
+                found[position] = value["id"]
+                if isinstance(value.get("key"), str):
+                    self._judged.add(value["key"])
+        if found and not self._dry_run:
+            files.without_lines(path, found)
+        return [_place(directory, path, found.values(), "removed")] if found else []
+
+    def _sheet(self, directory: Path) -> list[Place]:
+        path = directory / "label_sheet.jsonl"
+        found = {
+            position: "an answer that was judged"
+            for position, value in files.lines_of(path, files.needles(self._judged))
+            if value.get("key") in self._judged
+        }
+        if found and not self._dry_run:
+            files.without_lines(path, found)
+        return [_place(directory, path, found.values(), "removed")] if found else []
+
+    def _scratch(self) -> Iterator[Place]:
+        for path in sorted((self._root / "scratch").rglob("*.jsonl")):
+            yield from self._lines(path.parent, path)
+
+    def _note_refused(self, directory: Path, path: Path, rows: Collection[int]) -> None:
+        """An extracted record that goes was read all the same: the counts add up by its line among the refused."""
+        if self._dry_run:
+            return
+        with (directory / REJECTED_FILE).open("ab") as rejected:
+            for file, line in files.origins_of(path, rows):
+                refused = {
+                    "reason": ERASED,
+                    "detail": "The record was erased on request.",
+                    "file": file,
+                    "line": line,
+                    "record": None,
+                }
+                rejected.write(msgspec.json.encode(refused) + b"\n")
+
+    def _settled(
+        self, directory: Path, places: list[Place], counts: dict[str, int] | None = None
+    ) -> Iterator[Place]:
+        if places and not self._dry_run:
+            _renew_manifest(
+                directory, len({name for place in places for name in place.records}), counts or {}
+            )
+        yield from places
+
+
+def datasets_below(root: Path) -> Iterator[Path]:
+    """The published datasets of a directory store, or of the local copies of another."""
+    for manifest in sorted(root.glob(f"*/*/{MANIFEST}")):
+        if NAME.fullmatch(manifest.parent.name):
+            yield manifest.parent
+
+
+def _place(directory: Path, path: Path, records: Collection[str], how: str) -> Place:
+    return Place(directory.name, path.relative_to(directory).as_posix(), sorted(set(records)), how)
+
+
+def _renew_manifest(directory: Path, erased: int, added: dict[str, int]) -> None:
+    old = read_manifest(directory)
+    if old is None:
+        return
+    counts: dict[str, Any] = {
+        **old.counts,
+        **{name: old.counts.get(name, 0) + more for name, more in added.items()},
+    }
+    new: Manifest = msgspec.structs.replace(
+        old, counts=counts, files=list_files(directory), erased=old.erased + erased
+    )
+    fresh = directory.parent / f".{directory.name}.erasing"
+    fresh.write_bytes(encoded(new))
+    os.replace(fresh, directory / MANIFEST)

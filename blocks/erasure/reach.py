@@ -1,0 +1,146 @@
+"""Erasing records: everything that they reached, what was done about it, and what somebody else has to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from blocks.erasure.datasets import DatasetSearch, Place
+from blocks.ports import DatasetStore, RunStore
+from flywheel.datasets.build import INDEX_FILE
+from flywheel.results import RunResult
+
+MARK = "erased-records.jsonl"
+"""Beside an adapter: the records that it learned from and that were erased since. Weights cannot forget one."""
+
+
+class ReachedEvaluation(msgspec.Struct, frozen=True):
+    """Scores that were computed with a record in them; they stay as they were."""
+
+    run_id: str
+    candidate: str
+    eval_type: str
+    predictions: str
+
+
+class ReachedAdapter(msgspec.Struct, frozen=True):
+    """A fine-tuned model that saw a record. `marked` says that a note lies beside it."""
+
+    run_id: str
+    candidate: str
+    job: str
+    model: str | None
+    adapter: str | None
+    marked: bool
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """What an erasure found and did. `repeats` are other records that asked the very same; they stay.
+
+    `running` are runs that were going on: what they write later is not searched.
+    """
+
+    records: list[str]
+    dry_run: bool
+    on_list: bool
+    datasets: list[Place]
+    evaluations: list[ReachedEvaluation]
+    adapters: list[ReachedAdapter]
+    repeats: list[str]
+    running: list[str]
+    by_hand: list[str]
+
+
+def erase(
+    store: DatasetStore, root: Path, runs: RunStore, record_ids: Collection[str], *, dry_run: bool
+) -> Erasure:
+    """Put records on the erasure list and take them out of the datasets below `root`.
+
+    Args:
+        root: Directory of the dataset store.
+        dry_run: Only say what is there; nothing is changed.
+
+    Raises: DatasetError, OSError.
+    """
+    ids = sorted(set(record_ids))
+    if not dry_run:
+        store.erase(ids)  # first: a run that starts meanwhile passes them over
+    search = DatasetSearch(root, ids, dry_run=dry_run)
+    places = list(search.run())
+    known = list(runs.all_runs())
+    touched = {place.dataset for place in places}
+    trained = {place.dataset for place in places if place.file in _TRAINED}
+    adapters = [found for run in known for found in _adapters(run, trained, ids, dry_run=dry_run)]
+    evaluations = [found for run in known for found in _evaluations(run, touched)]
+    return Erasure(
+        records=ids,
+        dry_run=dry_run,
+        on_list=not dry_run,
+        datasets=places,
+        evaluations=evaluations,
+        adapters=adapters,
+        repeats=sorted(search.repeats - set(ids)),
+        running=[run.run_id for run in known if run.status == "running"],
+        by_hand=_by_hand(evaluations, adapters),
+    )
+
+
+_TRAINED = frozenset({"train/training.jsonl", "train/validation.jsonl", INDEX_FILE})
+
+
+def _evaluations(run: RunResult, touched: Collection[str]) -> list[ReachedEvaluation]:
+    return [
+        ReachedEvaluation(run.run_id, candidate.candidate, evaluation.eval_type, evaluation.predictions)
+        for candidate in run.candidates
+        for evaluation in candidate.evaluations
+        if evaluation.predictions and evaluation.predictions.split("/")[-2] in touched
+    ]
+
+
+def _adapters(
+    run: RunResult, trained: Collection[str], ids: Collection[str], *, dry_run: bool
+) -> list[ReachedAdapter]:
+    if run.datasets.get("datasets", "").rpartition("/")[2] not in trained:
+        return []
+    found = []
+    for candidate in run.candidates:
+        made = candidate.customization
+        if made is None or made.status != "completed":
+            continue
+        marked = not dry_run and made.adapter is not None and _mark(Path(made.adapter), ids)
+        found.append(
+            ReachedAdapter(run.run_id, candidate.candidate, made.job, made.model, made.adapter, marked)
+        )
+    return found
+
+
+def _mark(adapter: Path, ids: Collection[str]) -> bool:
+    if not adapter.is_dir():
+        return False
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with (adapter / MARK).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"record_id": name, "erased_at": now}) + "\n" for name in ids)
+    return True
+
+
+def _by_hand(evaluations: list[ReachedEvaluation], adapters: list[ReachedAdapter]) -> list[str]:
+    tasks = [
+        "Remove the record from the log itself; until then every run passes it over by the erasure list."
+    ]
+    if evaluations:
+        of_runs = ", ".join(sorted({found.run_id for found in evaluations}))
+        tasks.append(
+            f"Delete the artifacts of these flow runs in Prefect, and reports that were made of them: {of_runs}. "
+            "They may show the record's text."
+        )
+    if adapters:
+        of_jobs = ", ".join(sorted({found.job for found in adapters}))
+        tasks.append(
+            f"Decide about the fine-tuned models {of_jobs}: weights cannot forget one record. Train again without it "
+            "by running the workload again, then delete these, and what a hosted platform keeps of their uploads."
+        )
+    return tasks
