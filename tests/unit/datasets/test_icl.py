@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,30 @@ def test_rows_have_the_shape_of_the_base_set_and_end_with_the_item_itself(tmp_pa
         assert row["request"]["tools"] == item.request_json()["tools"]
     assert stats["rows"] == len(items)
     assert stats["examples"] == {"min": 3, "mean": 3, "max": 3}
+
+
+@pytest.mark.parametrize("method", ["semantic_similarity", "uniform_distribution"])
+def test_each_example_is_followed_by_the_answer_that_production_gave_to_it(
+    tmp_path: Path, method: str
+) -> None:
+    calls = {c.question: c for c in calls_of()}
+    rows, _, _ = icl(tmp_path, list(calls.values()), max_examples=8, example_selection=method)
+    plain = 0
+    for row in rows:
+        messages = row["request"]["messages"][:-1]
+        for asked, answer in itertools.pairwise(messages):
+            if asked["role"] != "user":
+                continue
+            call = calls[asked["content"]]
+            plain += not call.tool
+            if call.tool:
+                (made,) = answer["tool_calls"]
+                expected = {"name": call.tool, "arguments": {"order_id": call.record_id}}
+                assert made["function"] == expected
+            else:
+                assert (answer["role"], answer["content"]) == ("assistant", "Happy to help.")
+        assert row["response"]["choices"][0]["message"].get("content") in (None, "Happy to help.")
+    assert plain
 
 
 def test_examples_come_from_training_alone(tmp_path: Path) -> None:
