@@ -23,10 +23,12 @@ from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrup
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of
-from flywheel.errors import FlywheelError
+from flywheel.errors import ConfigError, FlywheelError
 from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
+from flywheel.rerun import EVERYTHING, PartConfig, data_settings_in, part_of, taken_over
 from flywheel.results import CandidateResult, RunResult
+from tasks.allowance import continue_when_open
 from tasks.analysis import analyse
 from tasks.artifacts import publish_results
 from tasks.curation import (
@@ -39,17 +41,22 @@ from tasks.curation import (
     validate_records,
 )
 from tasks.decisions import wait_for_decisions
+from tasks.events import tell_of
 from tasks.gpu_slots import ensure_gpu_slots
 from tasks.history import history_of_data, recall_history, remember
 from tasks.judging import check_judge_and_metrics
 from tasks.production import ask_production_again
+from tasks.rerun import data_of, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
 
 
 @flow(name="flywheel", flow_run_name="{config.workload_id}")
 async def run_flywheel(
-    config: FlywheelConfig, overrides: dict[str, Any] | None = None, run_id: str = ""
+    config: FlywheelConfig,
+    overrides: dict[str, Any] | None = None,
+    run_id: str = "",
+    part: PartConfig = EVERYTHING,
 ) -> State[RunResult]:
     """Find out whether smaller or fine-tuned models could do this workload's work.
 
@@ -58,18 +65,28 @@ async def run_flywheel(
         overrides: Single settings that replace those of the deployment, for example
             {"data_split_config.eval_size": 100}; everything else stays as the deployment has it.
         run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
+        part: Only some candidates, only some stages, or a part of an earlier run again. Empty: everything.
     """
     config = with_names(with_overrides(config, overrides or {}))
+    earlier = await run_to_repeat(part.of_run, config.connections)
+    if earlier is not None and (fixed := data_settings_in(overrides or {})):
+        raise ConfigError(
+            f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
+        )
+    config = part_of(config, part, earlier)
     run_id = run_id or str(runtime.flow_run.id)
     check_specialist_set(config)
     await begin_run(run_id, config)
     try:
         await check_judge_and_metrics(config)
         await ensure_gpu_slots(config)
-        data = await curate(run_id, config)
+        data = await data_of(run_id, config, earlier) if earlier else await curate(run_id, config)
         with sharing_limits():  # candidates at one endpoint are counted together there
             results = await asyncio.gather(
-                *(candidate_outcome(run_id, candidate, config, data) for candidate in config.candidates),
+                *(
+                    candidate_outcome(run_id, candidate, config, data, part, earlier)
+                    for candidate in config.candidates
+                ),
                 return_exceptions=True,
             )
         state = await finish(run_id, config, data, all_kept(results))
@@ -109,10 +126,19 @@ async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
 
 
 async def candidate_outcome(
-    run_id: str, candidate: Any, config: FlywheelConfig, data: CuratedData
+    run_id: str,
+    candidate: Any,
+    config: FlywheelConfig,
+    data: CuratedData,
+    part: PartConfig = EVERYTHING,
+    earlier: RunResult | None = None,
 ) -> CandidateResult:
     """One candidate's result; a failure marks this candidate and nothing else."""
-    result = await outcome(run_candidate(run_id, candidate, config, data))
+    result: CandidateResult | Exception
+    if earlier is not None and part.only_candidates and candidate.name not in part.only_candidates:
+        result = taken_over(candidate, earlier)
+    else:
+        result = await outcome(run_candidate(run_id, candidate, config, data, part))
     if isinstance(result, Exception):
         if not isinstance(result, FlywheelError):
             get_run_logger().error("Candidate %s failed", candidate.name, exc_info=result)
@@ -148,8 +174,14 @@ async def finish(
     analysis = await analyse(run_id, config, data, replayed)
     await remember(run_id, config, data, results)
     message = headline(results, analysis)
+    paused = any(result.waits_for == "window" for result in results)
+    if paused:
+        message = f"{message}; {await continue_when_open(run_id, config)}"
     run = await end_run(run_id, config, status, message)
     await publish_results(run, config, data)
+    tell_of(run)
     if status == "failed":
         return Failed(message=message, data=run)
+    if paused:
+        return Completed(name="OutsideWindow", message=message, data=run)
     return Completed(name="Partial" if status == "partial" else None, message=message, data=run)

@@ -14,6 +14,9 @@
     │   ├── RemoteJobTimedOut
     │   │   └── NotEnoughResources      ... because the platform had no GPUs free for it
     │   └── RemoteJobCancelled
+    ├── NotStarted(RuntimeError)        nothing is wrong: the settings keep work from starting now
+    │   ├── OutsideWindow               ... until the window opens again
+    │   └── OverBudget                  ... because it would cost more than there is
     ├── ScoringError(RuntimeError)      the item counts as unscored; go on
     └── RunFailed(RuntimeError)         every candidate failed                  exit code 4
 
@@ -90,6 +93,20 @@ class NotEnoughResources(RemoteJobTimedOut):
 
 class RemoteJobCancelled(RemoteError):
     """A fine-tune was cancelled, here or on the platform."""
+
+
+class NotStarted(FlywheelError, RuntimeError):
+    """Work that the settings keep from starting now; the candidate stays pending and a resumed run takes it up."""
+
+    exit_code = 4
+
+
+class OutsideWindow(NotStarted):
+    """The window for GPU work is closed."""
+
+
+class OverBudget(NotStarted):
+    """The work would use more GPU-hours or money than its budget has left."""
 
 
 class ScoringError(FlywheelError, RuntimeError):

@@ -153,7 +153,7 @@ class Customization(msgspec.Struct, frozen=True):
 
 
 class CandidateResult(msgspec.Struct, frozen=True):
-    """Everything known of one candidate in one run."""
+    """Everything known of one candidate in one run. `waits_for` says what keeps a pending one from going on."""
 
     candidate: str
     model_name: str
@@ -161,6 +161,14 @@ class CandidateResult(msgspec.Struct, frozen=True):
     evaluations: list[Evaluation] = []
     customization: Customization | None = None
     error: str | None = None
+    waits_for: Literal["", "window", "budget"] = ""
+
+
+class Used(msgspec.Struct, frozen=True):
+    """GPU-hours, and their price in the run's currency; None where it is not known."""
+
+    gpu_hours: float = 0.0
+    money: float | None = 0.0
 
 
 class RunResult(msgspec.Struct, frozen=True):
@@ -169,6 +177,7 @@ class RunResult(msgspec.Struct, frozen=True):
     `eval_set` names the content of the evaluation items that are kept from run to run (`flywheel.evaluation.eval_set`),
     empty before they are there: two runs are comparable where it is the same. `memory` is where that which the run
     leaves for the next one lies (`flywheel.history.memory`).
+    `used` is what each candidate has held of GPUs; `expected` what is set aside for those under way, for budgets.
     """
 
     run_id: str
@@ -189,6 +198,8 @@ class RunResult(msgspec.Struct, frozen=True):
     memory: str | None = None
     decisions: list[Decision] = []
     load_tests: list[LoadTest] = []
+    used: dict[str, Used] = {}
+    expected: dict[str, Used] = {}
 
 
 class JudgeRun(msgspec.Struct, frozen=True):

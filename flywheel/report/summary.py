@@ -15,7 +15,7 @@ def headline(results: Sequence[CandidateResult], analysis: Analysis | None = Non
     """ "2 of 3 candidates completed; partial: a; failed: b (why)." and the conclusion, else the best score."""
     completed = sum(result.status == "completed" for result in results)
     parts = [f"{completed} of {len(results)} candidates completed"]
-    for status in ("partial", "failed", "cancelled"):
+    for status in ("partial", "failed", "cancelled", "pending"):
         named = [
             f"{result.candidate}" + (f" ({result.error})" if result.error else "")
             for result in results

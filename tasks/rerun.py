@@ -1,0 +1,70 @@
+"""What a rerun takes over from the run that it does a part of again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from blocks.connections import open_run_store
+from flywheel.candidates import with_names
+from flywheel.config import ConnectionsConfig, FlywheelConfig
+from flywheel.errors import ConfigError, DataError
+from flywheel.results import CandidateResult, RunResult
+from tasks.curation import CuratedData, Reference
+from tasks.runs import change_run
+
+
+async def run_to_repeat(run_id: str, connections: ConnectionsConfig) -> RunResult | None:
+    """The run with that id or beginning of one; None for an empty id. Raises: DataError where there is none."""
+    if not run_id:
+        return None
+    with contextlib.closing(await open_run_store(connections)) as runs:
+        return await asyncio.to_thread(runs.load_run, run_id)
+
+
+async def earlier_result(run_id: str, config: FlywheelConfig, candidate: str) -> CandidateResult | None:
+    """What an earlier run found of the candidate; None where no run is named or it did not have the candidate."""
+    earlier = await run_to_repeat(run_id, config.connections)
+    if earlier is None:
+        return None
+    return next((result for result in earlier.candidates if result.candidate == candidate), None)
+
+
+async def data_of(run_id: str, config: FlywheelConfig, earlier: RunResult) -> CuratedData:
+    """The datasets of `earlier`, made those of this run. Raises: DataError where it did not get so far."""
+    names = ("validated", "assignment", "datasets")
+    missing = [name for name in names if name not in earlier.datasets]
+    if missing:
+        raise DataError(
+            f"Run {earlier.run_id} has no datasets to work on ({', '.join(missing)}): it ended before they were made. "
+            "Start a new run."
+        )
+    await change_run(
+        run_id,
+        config,
+        lambda run: msgspec.structs.replace(
+            run,
+            funnel=earlier.funnel,
+            datasets=earlier.datasets,
+            production_model=earlier.production_model,
+            eval_set=earlier.eval_set,
+        ),
+    )
+    validated, assignment, datasets = (_reference(earlier.datasets[name]) for name in names)
+    return CuratedData(validated=validated, assignment=assignment, datasets=datasets)
+
+
+def _reference(uri: str) -> Reference:
+    return Reference(name=uri.rpartition("/")[2], uri=uri)
+
+
+def settings_of(earlier: RunResult) -> FlywheelConfig:
+    """The settings that the run was made with. Raises: ConfigError where this version does not know them."""
+    try:
+        return with_names(FlywheelConfig.model_validate(earlier.config))
+    except ValueError as error:
+        raise ConfigError(
+            f"The settings of run {earlier.run_id} are not those of this version; give yours with --config."
+        ) from error
