@@ -21,6 +21,11 @@ def merged(base: Any, folder: Path) -> Any:
 
     if not (folder / "adapter_config.json").is_file():
         raise ConfigError(f"{folder} holds no adapter (adapter_config.json is missing).")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ConfigError(
+            f"{folder} holds no adapter_model.safetensors. Other formats are not read: loading a pickle runs whatever "
+            "code is in it."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing of ours

@@ -20,6 +20,7 @@ from flywheel.progress import Progress
 HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja"]
 NEEDED_PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf")
+PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
@@ -98,6 +99,12 @@ def _checked(folder: Path, model: str) -> Path:
         ("*.safetensors", "convert its weights with save_pretrained, other formats are not read"),
     ):
         if not any(folder.glob(pattern)):
+            pickled = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
+            if pattern == "*.safetensors" and pickled:
+                remedy = (
+                    f"{pickled[0]} is a pickle, and loading one runs whatever code is in it: convert the weights with "
+                    "save_pretrained where you trust them"
+                )
             raise ConfigError(f"The model {model!r} has no {pattern} in {folder}; {remedy}.")
     return folder
 

@@ -190,6 +190,14 @@ async def _json_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
+async def listening(application: web.Application) -> web.AppRunner:
+    """The application on a free port of loopback: nobody is asked for a key, so nobody else may reach it."""
+    runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
     from blocks.local_platform.chat_format import ChatFormat
     from blocks.local_platform.engine import Engine
@@ -205,10 +213,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     engine.start()
     owner = ProcessRef(pid=arguments.owner_pid, started=arguments.owner_started)
     server = ChatServer(engine, base, arguments.model, owner)
-    runner = web.AppRunner(server.application(), handler_cancellation=True, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    runner = await listening(server.application())
     state = ServerState(
         process=ProcessRef.current(), port=runner.addresses[0][1], model=arguments.model, folder=str(folder)
     )

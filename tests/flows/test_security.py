@@ -1,0 +1,182 @@
+"""Where keys must not be, and where names out of a log must not lead, looked for after a whole run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.settings import get_current_settings
+from pydantic import SecretStr
+
+from blocks.connections import open_run_store
+from blocks.openai_platform.block import OpenAICompatible
+from flows.run_flywheel import run_flywheel
+from flywheel.config import (
+    CandidateConfig,
+    ConnectionsConfig,
+    DataSplitConfig,
+    EmbedderConfig,
+    FlywheelConfig,
+    IclConfig,
+    LogsConfig,
+)
+from tests.fakes.openai_provider import OpenAIProvider
+from tests.reading import logged_records
+
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+
+PLANTED = "sk-planted-3f9c2a71d0e84b65"
+UNUSED = "planted-elsewhere-77aa01c2"
+HOSTILE = "../../etc/passwd"
+VARIABLES = (
+    "ELASTICSEARCH_API_KEY",
+    "MONGODB_URL",
+    "NEMO_API_KEY",
+    "OPENAI_API_KEY",
+    "AWS_SECRET_ACCESS_KEY",
+)
+
+
+class Arguments:
+    """Looks at the command lines of all processes of this machine until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.guilty: set[str] = set()
+        self.seen = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Arguments:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            for place in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    line = place.read_bytes()
+                except OSError:
+                    continue
+                self.seen += 1
+                if PLANTED.encode() in line or UNUSED.encode() in line:
+                    self.guilty.add(line.decode(errors="replace"))
+
+
+@pytest.fixture
+def provider(oracle: dict[str, dict[str, Any]], prefect_api: None) -> Iterator[OpenAIProvider]:
+    with OpenAIProvider(oracle, key=PLANTED) as server:
+        block = OpenAICompatible(base_url=server.url, api_key=SecretStr(PLANTED), poll_seconds=0.05)
+        block.save("planted", overwrite=True)
+        yield server
+
+
+@pytest.fixture
+def log(sample_log: Path, tmp_path: Path) -> Path:
+    """The sample's calls under names that would like to be paths, in bare lines."""
+    import json
+
+    path = tmp_path / "logs" / "log.jsonl"
+    path.parent.mkdir()
+    lines = []
+    for number, record in enumerate(logged_records(sample_log)):
+        if isinstance(record, dict) and record.get("workload_id") == "support-router" and len(lines) < 250:
+            more = {"workload_id": HOSTILE, "client_id": "../../../tmp", "conversation_id": f"../../{number}"}
+            lines.append(json.dumps({**record, **more, "id": f"../../../record-{number}"}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def holding(folder: Path, since: float) -> list[str]:
+    """Files changed since then in which one of the keys stands, each page of a database included."""
+    guilty = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and path.stat().st_mtime >= since:
+                content = path.read_bytes()
+                if PLANTED.encode() in content or UNUSED.encode() in content:
+                    guilty.append(str(path))
+        except OSError:  # gone meanwhile
+            continue
+    return guilty
+
+
+async def test_keys_stand_nowhere_after_a_run_and_hostile_names_led_nowhere(
+    log: Path,
+    provider: OpenAIProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("PLANTED_EMBEDDER_KEY", PLANTED)
+    for name in VARIABLES:
+        monkeypatch.setenv(name, UNUSED)
+    embedder = EmbedderConfig(base_url=provider.url, model="embed", api_key_env="PLANTED_EMBEDDER_KEY")
+    config = FlywheelConfig(
+        workload_id=HOSTILE,
+        client_id="../../../tmp",
+        logs=LogsConfig(path=str(log)),
+        data_split_config=DataSplitConfig(eval_size=20),
+        icl_config=IclConfig(embedder=embedder),
+        connections=ConnectionsConfig(
+            home=str(tmp_path / "home"), platform="flywheel-openai-compatible/planted"
+        ),
+        gpu_slots=2,
+        candidates=[
+            CandidateConfig(name="../../alpha", model="small-a", context_length=32_768),
+            CandidateConfig(name="nobody", model="no-such-model", context_length=32_768, customize=False),
+        ],
+    )
+    began = time.time() - 1
+    with Arguments() as arguments:
+        state = await run_flywheel(config, run_id="../../../run-of-evil", return_state=True)
+    store = await open_run_store(config.connections)
+    result = store.load_run("../../../run-of-evil")
+    store.close()
+    by_name = {candidate.candidate: candidate for candidate in result.candidates}
+    assert by_name["../../alpha"].status == "completed", result
+    assert by_name["nobody"].status == "failed"  # errors are among what is searched
+
+    assert holding(tmp_path, began) == []
+    assert arguments.seen > 0
+    assert arguments.guilty == set()
+    assert PLANTED not in caplog.text
+    assert UNUSED not in caplog.text
+    settings = get_current_settings()
+    assert holding(Path(settings.results.local_storage_path), began) == []
+    database = str(settings.server.database.connection_url.get_secret_value()).partition("///")[2]
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM flow_run").fetchone()[0] > 0
+    assert holding(Path(database).parent, 0) == []
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(state.state_details.flow_run_id)
+        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run.id])))
+        assert PLANTED not in flow_run.model_dump_json() + "".join(line.message for line in logs)
+
+    outside = [path for path in tmp_path.iterdir() if path.name not in ("home", "logs")]
+    assert outside == []
+    for path in (tmp_path / "home").rglob("*"):
+        assert ".." not in path.name
+        assert path.resolve().is_relative_to(tmp_path / "home")
+    assert not [name for name in os.listdir(tmp_path.parent) if "evil" in name or "record-" in name]
