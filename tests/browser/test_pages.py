@@ -44,6 +44,7 @@ def test_the_run_page_shows_the_run_waiting_for_a_person(
     page = open_page(browser, f"{run.ui}/runs/flow-run/{run.flow_run_id}", "Paused", "Resume", "Pausing flow")
     assert "support-router" in page
     picture(browser, screenshots / "run.png", 1280, 900)
+    browser.set_window_size(1280, 3000)  # the list draws only what is in sight
     click(browser, "Artifacts")
     page = wait_for(browser, "summary-support-router", "divergent-support-router", "verdicts-support-router")
     for kind in ("results", "costs", "regressions", "funnel", "leakage", "judges", "decision"):
