@@ -17,8 +17,6 @@ def merged(base: Any, folder: Path) -> Any:
 
     Raises: ConfigError where the folder holds no adapter of this base.
     """
-    from peft import PeftModel
-
     if not (folder / "adapter_config.json").is_file():
         raise ConfigError(f"{folder} holds no adapter (adapter_config.json is missing).")
     if not (folder / "adapter_model.safetensors").is_file():
@@ -26,6 +24,8 @@ def merged(base: Any, folder: Path) -> Any:
             f"{folder} holds no adapter_model.safetensors. Other formats are not read: loading a pickle runs whatever "
             "code is in it."
         )
+    from peft import PeftModel
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing of ours
