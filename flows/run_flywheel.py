@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from blocks.endpoint_limits import sharing_limits
-from flows.run_candidate import outcome, reraise_stop, run_candidate, uninterrupted
+from flows.run_candidate import candidate_somewhere, outcome, reraise_stop, uninterrupted
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of
@@ -46,7 +46,7 @@ from tasks.gpu_slots import ensure_gpu_slots
 from tasks.history import history_of_data, recall_history, remember
 from tasks.judging import check_judge_and_metrics
 from tasks.production import ask_production_again
-from tasks.rerun import data_of, run_to_repeat
+from tasks.rerun import data_of, keep_part, part_to_do, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
 
@@ -68,16 +68,18 @@ async def run_flywheel(
         part: Only some candidates, only some stages, or a part of an earlier run again. Empty: everything.
     """
     config = with_names(with_overrides(config, overrides or {}))
+    run_id = run_id or str(runtime.flow_run.id)
+    part = await part_to_do(run_id, part, config.connections)
     earlier = await run_to_repeat(part.of_run, config.connections)
     if earlier is not None and (fixed := data_settings_in(overrides or {})):
         raise ConfigError(
             f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
         )
     config = part_of(config, part, earlier)
-    run_id = run_id or str(runtime.flow_run.id)
     check_specialist_set(config)
     await begin_run(run_id, config)
     try:
+        await keep_part(run_id, config, part)
         await check_judge_and_metrics(config)
         await ensure_gpu_slots(config)
         data = await data_of(run_id, config, earlier) if earlier else await curate(run_id, config)
@@ -138,7 +140,7 @@ async def candidate_outcome(
     if earlier is not None and part.only_candidates and candidate.name not in part.only_candidates:
         result = taken_over(candidate, earlier)
     else:
-        result = await outcome(run_candidate(run_id, candidate, config, data, part))
+        result = await outcome(candidate_somewhere(run_id, candidate, config, data, part))
     if isinstance(result, Exception):
         if not isinstance(result, FlywheelError):
             get_run_logger().error("Candidate %s failed", candidate.name, exc_info=result)

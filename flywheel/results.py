@@ -178,6 +178,7 @@ class RunResult(msgspec.Struct, frozen=True):
     empty before they are there: two runs are comparable where it is the same. `memory` is where that which the run
     leaves for the next one lies (`flywheel.history.memory`).
     `used` is what each candidate has held of GPUs; `expected` what is set aside for those under way, for budgets.
+    `part` says which part of the flywheel was turned (`flywheel.rerun.PartConfig`), empty for all of it.
     """
 
     run_id: str
@@ -200,6 +201,7 @@ class RunResult(msgspec.Struct, frozen=True):
     load_tests: list[LoadTest] = []
     used: dict[str, Used] = {}
     expected: dict[str, Used] = {}
+    part: dict[str, Any] = {}
 
 
 class JudgeRun(msgspec.Struct, frozen=True):

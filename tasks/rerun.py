@@ -8,9 +8,9 @@ import contextlib
 import msgspec
 
 from blocks.connections import open_run_store
-from flywheel.candidates import with_names
 from flywheel.config import ConnectionsConfig, FlywheelConfig
-from flywheel.errors import ConfigError, DataError
+from flywheel.errors import DataError
+from flywheel.rerun import EVERYTHING, PartConfig
 from flywheel.results import CandidateResult, RunResult
 from tasks.curation import CuratedData, Reference
 from tasks.runs import change_run
@@ -22,6 +22,22 @@ async def run_to_repeat(run_id: str, connections: ConnectionsConfig) -> RunResul
         return None
     with contextlib.closing(await open_run_store(connections)) as runs:
         return await asyncio.to_thread(runs.load_run, run_id)
+
+
+async def part_to_do(run_id: str, given: PartConfig, connections: ConnectionsConfig) -> PartConfig:
+    """The part that is asked for; a run that is resumed without one goes on with its own."""
+    if given != EVERYTHING:
+        return given
+    with contextlib.closing(await open_run_store(connections)) as runs:
+        attempt = await asyncio.to_thread(runs.find_run, run_id)
+    return PartConfig.model_validate(attempt.part) if attempt and attempt.part else given
+
+
+async def keep_part(run_id: str, config: FlywheelConfig, part: PartConfig) -> None:
+    """Write down which part a run does, for whoever reads or resumes it."""
+    if part != EVERYTHING:
+        document = part.model_dump(mode="json")
+        await change_run(run_id, config, lambda run: msgspec.structs.replace(run, part=document))
 
 
 async def earlier_result(run_id: str, config: FlywheelConfig, candidate: str) -> CandidateResult | None:
@@ -58,13 +74,3 @@ async def data_of(run_id: str, config: FlywheelConfig, earlier: RunResult) -> Cu
 
 def _reference(uri: str) -> Reference:
     return Reference(name=uri.rpartition("/")[2], uri=uri)
-
-
-def settings_of(earlier: RunResult) -> FlywheelConfig:
-    """The settings that the run was made with. Raises: ConfigError where this version does not know them."""
-    try:
-        return with_names(FlywheelConfig.model_validate(earlier.config))
-    except ValueError as error:
-        raise ConfigError(
-            f"The settings of run {earlier.run_id} are not those of this version; give yours with --config."
-        ) from error

@@ -66,6 +66,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         decisions=earlier.decisions if earlier else [],
         memory=earlier.memory if earlier else None,
         used=earlier.used if earlier else {},
+        part=earlier.part if earlier else {},
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flywheel.config import FlywheelConfig
+    from flywheel.rerun import PartConfig
 
 HELP = "run the flywheel once for one workload: curate, evaluate, fine-tune, compare"
 EXAMPLE = "flywheel run --logs logs/ --workload support-router --client acme-web --set candidates.0.model=./my-model"
@@ -20,6 +21,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_settings_arguments(parser)
     add_run_arguments(parser)
+    part = parser.add_argument_group("a part of the flywheel")
+    part.add_argument(
+        "--rerun",
+        metavar="RUN",
+        help="do a part of this run again, on its datasets and under its settings, as a run of its own",
+    )
+    part.add_argument(
+        "--only",
+        metavar="CANDIDATE",
+        action="append",
+        default=[],
+        help="work on this one; may be given many times",
+    )
+    part.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        choices=("base-eval", "icl-eval", "fine-tune", "customized-eval", "judge"),
+        help="do this one; may be given many times",
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +60,34 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.cli.settings_arguments import config_from_arguments
 
     if arguments.resume:
-        config, run_id = resumed(arguments)
+        config, run_id = settings_of_run(arguments.resume, arguments, "--resume")
         return run_and_show(config, arguments, run_id)
-    return run_and_show(config_from_arguments(arguments), arguments)
+    if arguments.rerun:
+        config, arguments.rerun = settings_of_run(arguments.rerun, arguments, "--rerun")
+    else:
+        config = config_from_arguments(arguments)
+    return run_and_show(config, arguments, part=part_of_arguments(arguments))
 
 
-def resumed(arguments: argparse.Namespace) -> tuple[FlywheelConfig, str]:
-    """The settings of the run to go on with, what else was given over them, and its whole id.
+def part_of_arguments(arguments: argparse.Namespace) -> PartConfig:
+    """Which part to do. Raises: ConfigError for one that cannot be done."""
+    from pydantic import ValidationError
+
+    from flywheel.errors import ConfigError
+    from flywheel.rerun import PartConfig
+
+    try:
+        return PartConfig(
+            of_run=arguments.rerun or "", only_candidates=arguments.only, stages=arguments.stage
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            "These stages build on what an earlier run found: name it with --rerun, or add the stages before them."
+        ) from error
+
+
+def settings_of_run(name: str, arguments: argparse.Namespace, flag: str) -> tuple[FlywheelConfig, str]:
+    """The settings of an earlier run, what else was given over them, and its whole id.
 
     Raises: DataError where there is no such run, ConfigError for settings that are wrong or of another workload.
     """
@@ -58,17 +100,22 @@ def resumed(arguments: argparse.Namespace) -> tuple[FlywheelConfig, str]:
     connections = connections_from_arguments(
         arguments, alone=True
     )  # the rest is for the run's own candidates
-    run = asyncio.run(load_run(arguments.resume, connections))
+    run = asyncio.run(load_run(name, connections))
     config = config_from_arguments(arguments, base=run.config)
     if (config.workload_id, config.client_id) != (run.workload_id, run.client_id):
         raise ConfigError(
             f"Run {run.run_id} is of the workload {run.workload_id!r} of client {run.client_id!r}; leave --workload "
-            "and --client out, or start a new run without --resume."
+            "and --client out, or start a new run without {flag}."
         )
     return config, run.run_id
 
 
-def run_and_show(config: FlywheelConfig, arguments: argparse.Namespace, run_id: str | None = None) -> int:
+def run_and_show(
+    config: FlywheelConfig,
+    arguments: argparse.Namespace,
+    run_id: str | None = None,
+    part: PartConfig | None = None,
+) -> int:
     """Run one turn under `config` and print what it found."""
     from flywheel.cli.running import run_here
     from flywheel.cli.show import show_run
@@ -79,6 +126,7 @@ def run_and_show(config: FlywheelConfig, arguments: argparse.Namespace, run_id: 
         keep_server=arguments.keep_server,
         quiet=arguments.json,
         debug=arguments.debug,
+        part=part,
     )
     show_run(result, config.connections, as_json=arguments.json, most_divergent=DIVERGENT_SHOWN)
     return 4 if result.status == "failed" else 0

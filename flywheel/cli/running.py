@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from flywheel.config import FlywheelConfig
+    from flywheel.rerun import PartConfig
     from flywheel.results import RunResult
 
 T = TypeVar("T")
 
 
 def run_here(
-    config: FlywheelConfig, *, run_id: str | None, keep_server: bool, quiet: bool, debug: bool
+    config: FlywheelConfig,
+    *,
+    run_id: str | None,
+    keep_server: bool,
+    quiet: bool,
+    debug: bool,
+    part: PartConfig | None = None,
 ) -> RunResult:
     """Run the flow in this process and return what it found.
 
@@ -27,6 +34,7 @@ def run_here(
         keep_server: Leave the Prefect server up that was started for the run.
         quiet: No progress bars.
         debug: Prefect's logs on stderr as well.
+        part: The part of the flywheel to turn; None turns all of it.
     Raises: whatever stopped the run; a run all of whose candidates failed is a result, not an exception.
     """
     from flywheel.cli.prefect_server import prefect_server
@@ -43,7 +51,7 @@ def run_here(
             run_id = run_id or new_run_id()
             try:
                 with listening(progress):
-                    return run_until_stopped(_run(config, run_id))
+                    return run_until_stopped(_run(config, run_id, part))
             except (KeyboardInterrupt, TerminationSignal):
                 raise KeyboardInterrupt(f"go on with --resume {run_id}") from None
 
@@ -82,11 +90,12 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[:12]
 
 
-async def _run(config: FlywheelConfig, run_id: str) -> RunResult:
+async def _run(config: FlywheelConfig, run_id: str, part: PartConfig | None) -> RunResult:
     from blocks.connections import open_run_store
     from flows.run_flywheel import run_flywheel
+    from flywheel.rerun import EVERYTHING
 
-    state = await run_flywheel(config, run_id=run_id, return_state=True)
+    state = await run_flywheel(config, run_id=run_id, part=part or EVERYTHING, return_state=True)
     if state.is_failed() or state.is_crashed() or state.is_cancelled():
         error = await state.aresult(raise_on_failure=False)
         if isinstance(error, BaseException):
