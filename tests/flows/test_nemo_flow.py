@@ -23,6 +23,7 @@ from flywheel.results import RunResult
 from tests.contracts.nemo_shapes import require_contract
 from tests.fakes.nemo.exchanges import Fault, html_burst
 from tests.fakes.nemo_server import NemoServer
+from tests.flows.traces import stored_by_prefect
 
 pytestmark = [
     pytest.mark.slow,
@@ -120,6 +121,7 @@ async def test_a_run_on_nemo_ends_with_base_icl_and_customized_results_through_f
         for path in (tmp_path / "home").rglob("*")
         if path.is_file() and KEY.encode() in path.read_bytes()
     ]
+    assert KEY.encode() not in await stored_by_prefect("ImagePullBackOff")
 
 
 async def test_a_run_may_leave_the_evaluations_to_nemo_and_has_the_same_shape_of_results(

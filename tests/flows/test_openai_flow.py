@@ -24,6 +24,7 @@ from flywheel.config import (
 )
 from flywheel.results import RunResult
 from tests.fakes.openai_provider import Faults, OpenAIProvider
+from tests.flows.traces import stored_by_prefect
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,6 +103,7 @@ async def test_a_run_ends_with_base_icl_and_customized_results_and_the_key_is_st
     stored = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert stored
     assert not [path for path in stored if b"sk-flow" in path.read_bytes()]
+    assert b"sk-flow" not in await stored_by_prefect("support-router")
 
 
 async def test_a_fine_tune_that_fails_at_its_end_and_an_embedder_that_is_down_cost_their_own_evaluations(
