@@ -131,11 +131,14 @@ async def _divergent(run: RunResult, connections: ConnectionsConfig, most: int) 
 
 def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsConfig) -> None:
     from blocks.connections import home_directory
+    from flywheel.report.evaluation_set import remarks
     from flywheel.report.next_steps import conclusion, next_steps
 
     home = home_directory(connections)
     screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
     screen.print(plain(conclusion(run)))
+    for remark in remarks(run):
+        screen.print(plain(remark))
     for step in next_steps(run):
         screen.print(plain(f"  - {step}"))
     history = f"history in {'runs.sqlite' if connections.run_store == 'embedded' else connections.run_store}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flywheel.report.analysis_tables import cost_rows, regression_rows, verdict_rows
 from flywheel.report.escaping import markdown
+from flywheel.report.evaluation_set import remarks
 from flywheel.report.next_steps import conclusion, next_steps
 from flywheel.report.summary import markdown_table
 from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows
@@ -44,6 +45,8 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         *([picture, ""] if picture else []),
         markdown_table(results_rows(run)[:MOST_ROWS]),
+        "",
+        *(f"- {markdown(remark)}" for remark in remarks(run)),
         "",
         *_section("Costs", cost_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),
