@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -50,6 +51,8 @@ class GpuPlatformServer:
         self.deployments: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.events: list[tuple[str, str]] = []
+        self.on_event: Callable[[str, str], None] = _nothing
+        """Called with kind and name when something happens, before it is answered."""
         self.asked = 0
         self.unsure = "I am not sure."
         self._loop = asyncio.new_event_loop()
@@ -71,7 +74,12 @@ class GpuPlatformServer:
         self.deployments.clear()
         self.jobs.clear()
         self.events.clear()
+        self.on_event = _nothing
         self.asked = 0
+
+    def _note(self, kind: str, name: str) -> None:
+        self.events.append((kind, name))
+        self.on_event(kind, name)
 
     def happened(self, kind: str) -> list[str]:
         """Names of what a kind of event happened to, in order."""
@@ -108,7 +116,7 @@ class GpuPlatformServer:
             return web.json_response({"detail": "image not found"}, status=422)
         if name not in self.deployments:
             self.deployments[name] = body
-            self.events.append(("deployed", name))
+            self._note("deployed", name)
         if self.misbehave.lost_deploy_answers > 0:
             self.misbehave.lost_deploy_answers -= 1
             return web.json_response({"detail": "gateway"}, status=502)
@@ -118,7 +126,7 @@ class GpuPlatformServer:
         name = request.match_info["name"]
         if self.deployments.pop(name, None) is None:
             return web.json_response({"detail": "not found"}, status=404)
-        self.events.append(("shut down", name))
+        self._note("shut down", name)
         return web.json_response({})
 
     async def _submit(self, request: web.Request) -> web.Response:
@@ -126,7 +134,7 @@ class GpuPlatformServer:
         if name not in self.jobs or self.jobs[name]["state"] == "cancelled":
             loop = asyncio.get_running_loop()
             self.jobs[name] = {"state": "running", "ends": loop.time() + self.misbehave.train_seconds}
-            self.events.append(("submitted", name))
+            self._note("submitted", name)
         return web.json_response({})
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -143,7 +151,7 @@ class GpuPlatformServer:
             return web.json_response({"detail": "not found"}, status=404)
         if job["state"] == "running":
             job["state"] = "cancelled"
-            self.events.append(("cancelled", name))
+            self._note("cancelled", name)
         return web.json_response({"state": job["state"]})
 
     async def _complete(self, request: web.Request) -> web.Response:
@@ -253,6 +261,10 @@ class GpuPlatformBlock(Block):
 
     def connect(self) -> GpuPlatform:
         return GpuPlatform(self.url)
+
+
+def _nothing(kind: str, name: str) -> None:
+    """Nobody looks on."""
 
 
 def _named(parts: set[str], name: str) -> bool:

@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.connections import open_dataset_store, open_run_store
+from blocks.sqlite_run_store import SqliteRunStore
 from flows.run_flywheel import all_kept, run_flywheel
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
 from flywheel.errors import ConfigError, DataError, TooFewRecordsError
@@ -173,6 +174,26 @@ async def test_two_entries_of_one_model_are_two_candidates(
 
     assert [c.candidate for c in result.candidates] == ["small-a", "small-a-2"]
     assert len(set(gpu_platform.happened("submitted"))) == 2
+
+
+async def test_what_the_platform_is_asked_for_is_in_the_ledger_before_and_until_it_is_gone(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    """A process that is killed between asking and writing down would leave what nobody knows of."""
+    ledger = SqliteRunStore(Path(config.connections.home) / "runs.sqlite")
+    unknown = []
+
+    def look(kind: str, name: str) -> None:
+        if name not in {entry.name for entry in ledger.allocated("run-a")}:
+            unknown.append((kind, name))
+
+    gpu_platform.on_event = look
+    await run(config)
+
+    assert len(gpu_platform.happened("deployed")) == len(gpu_platform.happened("submitted")) == 2
+    assert unknown == []
+    assert ledger.allocated() == []
+    ledger.close()
 
 
 async def test_a_lost_answer_to_a_deploy_is_tried_again_and_adopts_what_is_there(
