@@ -9,7 +9,7 @@ import pytest
 
 from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import build_parser, main
-from flywheel.cli.run import resumed
+from flywheel.cli.run import settings_of_run
 from flywheel.config import (
     CandidateConfig,
     ConnectionsConfig,
@@ -49,7 +49,8 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlywheelConfig:
 
 
 def resume(*options: str) -> tuple[FlywheelConfig, str]:
-    return resumed(build_parser().parse_args(["run", "--resume", "0123", *options]))
+    arguments = build_parser().parse_args(["run", "--resume", "0123", *options])
+    return settings_of_run("0123", arguments, "--resume")
 
 
 def test_a_run_goes_on_under_its_own_settings_without_being_told_them_again(stored: FlywheelConfig) -> None:
