@@ -57,7 +57,7 @@ def prefect_server(keep: bool = False) -> Iterator[str]:
                 try:
                     yield url
                 finally:
-                    _deliver_what_is_queued()
+                    deliver_what_is_queued()
         finally:
             if not keep:
                 _stop(process)
@@ -94,7 +94,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
     )
 
 
-def _deliver_what_is_queued() -> None:
+def deliver_what_is_queued() -> None:
     """Logs and task-run events are sent from background threads: let them arrive before the server goes."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

@@ -24,7 +24,7 @@ from uuid import UUID
 
 import pytest
 
-from flywheel.cli.prefect_server import SERVER_SETTINGS
+from flywheel.cli.prefect_server import SERVER_SETTINGS, deliver_what_is_queued, free_port
 from flywheel.config import (
     AnalysisConfig,
     CandidateConfig,
@@ -70,8 +70,6 @@ class Paused:
 @pytest.fixture(scope="session")
 def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server with its UI, of a home of its own."""
-    from flywheel.cli.prefect_server import free_port
-
     home = tmp_path_factory.mktemp("prefect-home")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -122,6 +120,7 @@ def run(
                 settings.copy().run(_resume, flow_run_id)
                 thread.join(30)
             assert not thread.is_alive()
+            settings.copy().run(deliver_what_is_queued)  # before the server goes
 
 
 @pytest.fixture(scope="session")

@@ -40,13 +40,11 @@ def wait_for(browser: Any, *words: str) -> str:
 def click(browser: Any, words: str) -> None:
     """Click what says exactly these words: the innermost element; the click goes up to its button, link or tab."""
 
+    says = f"normalize-space()='{words}'"
+    innermost = f"//*[{says} and not(.//*[{says}])]"
+
     def found(_: Any) -> Any:
-        for element in browser.find_elements(
-            By.XPATH, f"//main//*[normalize-space()='{words}' and not(*)]"
-        ) + (browser.find_elements(By.XPATH, f"//*[normalize-space()='{words}' and not(*)]")):
-            if element.is_displayed():
-                return element
-        return None
+        return next((e for e in browser.find_elements(By.XPATH, innermost) if e.is_displayed()), None)
 
     ignored = (StaleElementReferenceException,)
     button = WebDriverWait(browser, PATIENCE, 0.25, ignored_exceptions=ignored).until(found, f"no {words!r}")
