@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run_here(
     _quieten(debug)  # before Prefect is imported: it reads its logging settings once
     from prefect.exceptions import TerminationSignal
 
-    with progress_bars(enabled=not quiet) as progress:
+    with told_to_stop(), progress_bars(enabled=not quiet) as progress:
         progress("Prefect server", 0, 1)
         with prefect_server(keep=keep_server) as url:
             progress("Prefect server", 1, 1, url.removesuffix("/api"))
@@ -54,6 +54,25 @@ def run_here(
                     return run_until_stopped(_run(config, run_id, part))
             except (KeyboardInterrupt, TerminationSignal):
                 raise KeyboardInterrupt(f"go on with --resume {run_id}") from None
+
+
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[None]:
+    """SIGTERM raises inside the block, so that what was started is stopped; by default it would end us on the spot."""
+    from prefect.exceptions import TerminationSignal
+
+    def stop(number: int, _: object) -> None:
+        raise TerminationSignal(signal=number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # only the main thread has signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
