@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.generate_log import CLIENT, WORKLOAD, write_log
+from flywheel.cli.main import main
 from flywheel.sample import ROUTER_WORKLOAD, WEB_CLIENT, write_sample_log
 
 pytestmark = pytest.mark.slow  # each claim starts the command once or twice
@@ -175,6 +177,26 @@ def test_the_order_of_the_log_changes_no_byte_of_the_datasets(tmp_path: Path) ->
         assert curate(log, tmp_path / out, workload="w", client="c").returncode == 0
     for name in DATASETS:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_curating_leaves_the_random_state_of_the_process_alone(tmp_path: Path) -> None:
+    log = write_records(tmp_path / "log.jsonl", many_records(80))
+    before = random.getstate(), np.random.get_state()[1].tobytes()
+    options = ["--workload", "w", "--client", "c", "--seed", "7", "--out", str(tmp_path / "out"), "--json"]
+    assert main(["curate", "--logs", str(log), *options]) == 0
+    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
+
+
+def test_the_seed_that_was_used_is_written_down_and_zero_is_a_seed(tmp_path: Path) -> None:
+    log = write_records(tmp_path / "log.jsonl", many_records(80))
+    drawn = []
+    for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert curate(log, tmp_path / out, "--seed", seed, workload="w", client="c").returncode == 0
+        manifest = json.loads((tmp_path / out / "manifest.json").read_text())
+        assert manifest["settings"]["data_split_config"]["random_seed"] == int(seed)
+        drawn.append({name: (tmp_path / out / name).read_bytes() for name in DATASETS})
+    assert drawn[0] == drawn[1]
+    assert drawn[0]["base/eval_data.jsonl"] != drawn[2]["base/eval_data.jsonl"]
 
 
 def test_json_is_one_document_on_stdout_and_nothing_else(sample_log: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,6 +260,19 @@ async def test_readiness_is_a_real_completion_within_a_bound(provider: OpenAIPro
     )
     with pytest.raises(TransientRemoteError, match="has not answered within 0 s"):
         await nobody.deploy("d", CANDIDATE, silent)
+
+
+async def test_a_service_that_takes_calls_and_never_answers_costs_bounded_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/v1"
+        tuning = OpenAIPlatform(
+            Connection(url, startup_seconds=0.2, timeout_seconds=0.05, first_pause=0.01, patience=QUICK)
+        )
+        async with asyncio.timeout(20):
+            with pytest.raises(TransientRemoteError):
+                await tuning.deploy("d", CANDIDATE, silent)
+            with pytest.raises(TransientRemoteError, match="no answer within"):
+                await tuning.fine_tune(request(tmp_path / "t"), silent)
 
 
 async def test_the_context_length_comes_from_the_service_where_it_states_one(
