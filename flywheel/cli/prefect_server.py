@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,11 +34,12 @@ SERVER_SETTINGS = {
 
 
 @contextmanager
-def prefect_server(keep: bool = False) -> Iterator[str]:
+def prefect_server(keep: bool = False, meanwhile: Callable[[], object] | None = None) -> Iterator[str]:
     """Yield the API URL of a Prefect server and point Prefect at it inside the block.
 
     Args:
         keep: Leave a server that was started here running afterwards.
+        meanwhile: Called while a server that was started here comes up, which takes seconds.
     Raises: RemoteError with the end of the server's own log if it does not come up.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -52,6 +53,8 @@ def prefect_server(keep: bool = False) -> Iterator[str]:
         log = Path(folder) / "server.log"
         process = _start(port, log)
         try:
+            if meanwhile is not None:
+                meanwhile()
             _wait_until_healthy(process, url, log)
             with temporary_settings({PREFECT_API_URL: url}), _in_environment("PREFECT_API_URL", url):
                 try:

@@ -46,7 +46,7 @@ def run_here(
 
     with told_to_stop(), progress_bars(enabled=not quiet) as progress:
         progress("Prefect server", 0, 1)
-        with prefect_server(keep=keep_server) as url:
+        with prefect_server(keep=keep_server, meanwhile=_load_flow) as url:
             progress("Prefect server", 1, 1, url.removesuffix("/api"))
             run_id = run_id or new_run_id()
             try:
@@ -107,6 +107,11 @@ def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
 def new_run_id() -> str:
     """A fresh id; the command makes it so that it can name the run even when the run does not get far."""
     return uuid.uuid4().hex[:12]
+
+
+def _load_flow() -> None:
+    """Import what the run needs: seconds of work that another core can do while the server starts."""
+    import flows.run_flywheel  # noqa: F401
 
 
 async def _run(config: FlywheelConfig, run_id: str, part: PartConfig | None) -> RunResult:
