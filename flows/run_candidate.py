@@ -11,14 +11,15 @@ judge (where one is set; deployed for as long as it takes, where the platform ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from prefect import flow
-from prefect.logging import get_logger, get_run_logger
+from prefect.logging import get_run_logger
 
 from blocks.ports import Endpoint
+from flows.outcomes import outcome, reraise_stop, uninterrupted
 from flywheel.candidates import judge_of
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget
@@ -31,11 +32,9 @@ from tasks.evaluation import evaluate
 from tasks.gpu_slots import expected_length, slots_of
 from tasks.judging import judge_candidate
 from tasks.rerun import earlier_result
-from tasks.runs import candidate_status, finished_candidate
+from tasks.runs import candidate_status, finished_candidate, keep_candidate
 from tasks.slot_queue import GpuSlots, gpu_slots
 from tasks.specialist import ask_specialist_set
-
-T = TypeVar("T")
 
 
 @flow(name="candidate", flow_run_name="{candidate.name}")
@@ -45,6 +44,7 @@ async def run_candidate(
     config: FlywheelConfig,
     data: CuratedData,
     part: PartConfig = EVERYTHING,
+    keep: bool = False,
 ) -> CandidateResult:
     """Deploy, evaluate, fine-tune and evaluate one candidate, within its GPU slots.
 
@@ -54,9 +54,19 @@ async def run_candidate(
         config: The settings of the run.
         data: What curation left.
         part: The stages to do; what is left out is taken over from the run that it names.
+        keep: Write the result into the run store here: for a run on a worker, whose caller reads it there.
     """
     if done := await finished_candidate(config, run_id, candidate):
         return done  # an earlier attempt at this run got to its end with this candidate
+    result = await _result(run_id, candidate, config, data, part)
+    if keep:
+        await keep_candidate(run_id, config, result)
+    return result
+
+
+async def _result(
+    run_id: str, candidate: CandidateConfig, config: FlywheelConfig, data: CuratedData, part: PartConfig
+) -> CandidateResult:
     earlier = await earlier_result(part.of_run, config, candidate.name)
     if part.judges_alone:
         if earlier is None:
@@ -278,34 +288,3 @@ def _as_evaluation(
 def _reason(error: Exception) -> str:
     text = str(error) or type(error).__name__
     return text if isinstance(error, FlywheelError) else f"{type(error).__name__}: {text}"
-
-
-async def outcome(work: Awaitable[T]) -> T | Exception:
-    """The result of `work`, or the exception it ended with; a cancellation is not an outcome and goes on."""
-    try:
-        return await work
-    except Exception as error:  # isolating a failure is the whole point; it is reported with the result
-        return error
-
-
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """See `work` to its end however often this task is cancelled meanwhile; the cancellation goes on afterwards."""
-    running = asyncio.ensure_future(work)
-    stopped: asyncio.CancelledError | None = None
-    while not running.done():
-        try:
-            await asyncio.wait({running})
-        except asyncio.CancelledError as error:
-            stopped = error
-    if stopped is not None:
-        if not running.cancelled() and (failure := running.exception()) is not None:
-            get_logger("flywheel").error("What had to be done before stopping failed: %s", failure)
-        raise stopped
-    return running.result()
-
-
-def reraise_stop(results: Sequence[Any]) -> None:
-    """A cancellation or a termination among gathered results stops the flow; it is no result."""
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, Exception):
-            raise result

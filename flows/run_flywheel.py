@@ -19,7 +19,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from blocks.endpoint_limits import sharing_limits
-from flows.run_candidate import candidate_somewhere, outcome, reraise_stop, uninterrupted
+from flows.candidate_somewhere import candidate_somewhere
+from flows.outcomes import outcome, reraise_stop, uninterrupted
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of

@@ -96,8 +96,7 @@ class CuratedData(BaseModel):
 async def extract_records(run_id: str, config: FlywheelConfig, history: Reference) -> Reference:
     """Copy the workload's records out of the log store. A run that is resumed reads the same copy again.
 
-    Items of the kept evaluation set that the log does not hold any more are added.
-    """
+    Items of the kept evaluation set that the log does not hold any more are added."""
     logs = await open_log_store(config)
     query = query_of(config, await watermark(run_id, config))
     store = await open_dataset_store(config.connections)
@@ -105,9 +104,10 @@ async def extract_records(run_id: str, config: FlywheelConfig, history: Referenc
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         added: list[int] = []
-        batches = with_kept(logs.read(query, progress), kept, added.append)
-        counts = extract(batches, out, progress, intake=Intake(config, erased))
-        return {**counts, "not_in_log": sum(added)}
+        intake = Intake(config, erased)
+        log, known = intake.of(logs.read(query, progress)), Intake(config, erased).table(kept)
+        counts = extract(with_kept(log, known, added.append), out, progress)
+        return {**counts, **intake.counts(), "not_in_log": sum(added)}
 
     key: dict[str, Any] = {"run": run_id}
     if config.redaction_config.enabled:

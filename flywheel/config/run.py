@@ -46,6 +46,12 @@ class ConnectionsConfig(Settings):
         "variables of the environment that their pages name; else a saved block.",
     )
 
+    candidate_deployment: str = Field(
+        default="",
+        description="'candidate/<name>' of a deployment whose workers run the candidates, one each. Empty: in this "
+        "process. Workers need the same stores.",
+    )
+
 
 class FlywheelConfig(Settings):
     """One turn of the flywheel for one workload of one client."""

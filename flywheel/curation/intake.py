@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from flywheel.config import FlywheelConfig, ValidationConfig
 from flywheel.curation.batches import LogBatch, Refusal
 from flywheel.curation.derived_columns import Deriver, record_id
+from flywheel.curation.schema import EXTRACTED
 from flywheel.curation.validated_table import flags
 from flywheel.curation.validation import Validator
 from flywheel.curation.verdicts import Drop
@@ -38,6 +40,11 @@ class Intake:
         """The batches as the first step may write them; the very same where nothing is to be done."""
         for batch in batches:
             yield self._taken_in(batch)
+
+    def table(self, records: pa.Table) -> pa.Table:
+        """The same for records that are at hand, as `EXTRACTED`: those that an earlier run kept."""
+        batches = [self._taken_in(LogBatch(batch)).records for batch in records.to_batches()]
+        return pa.Table.from_batches(batches, schema=EXTRACTED)
 
     def _taken_in(self, batch: LogBatch) -> LogBatch:
         if self._erasure is not None:

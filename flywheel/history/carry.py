@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,31 +27,39 @@ def with_kept(
         kept: Records as `EXTRACTED`.
         note: Told how many were added.
     """
-    missing: dict[Key, int] = {
-        key: place
-        for place, key in enumerate(
-            zip(*(kept[name].to_pylist() for name in ("timestamp", "request", "response")), strict=True)
-        )
-    }
-    times = {time for time, _, _ in missing}
+    seen: set[int] = set()
     anything = False
-    for batch in batches:
+    for batch in noting_seen(batches, kept, seen):
         yield batch
         anything |= batch.records.num_rows > 0
-        if not missing:
-            continue
-        candidates = [
-            place for place, time in enumerate(batch.records["timestamp"].to_pylist()) if time in times
-        ]
-        for place in candidates:
-            missing.pop(_key(batch.records, place), None)
-    if missing and anything:
-        rows = row_numbers(np.array(sorted(missing.values()), dtype=np.int64))
-        note(len(missing))
+    unseen = sorted(set(range(kept.num_rows)) - seen) if anything else []
+    note(len(unseen))
+    yield from kept_batches(kept, unseen)
+
+
+def kept_batches(kept: pa.Table, places: Sequence[int]) -> Iterator[LogBatch]:
+    """Some of the kept records, as a log store would read them."""
+    if places:
+        rows = row_numbers(np.array(places, dtype=np.int64))
         for records in kept.take(rows).combine_chunks().to_batches():
             yield LogBatch(records)
-    else:
-        note(0)
+
+
+def noting_seen(batches: Iterable[LogBatch], kept: pa.Table, seen: set[int]) -> Iterator[LogBatch]:
+    """The batches; the places of the kept records that are among them are added to `seen`."""
+    missing: dict[Key, list[int]] = {}
+    for place, key in enumerate(
+        zip(*(kept[name].to_pylist() for name in ("timestamp", "request", "response")), strict=True)
+    ):
+        missing.setdefault(key, []).append(place)
+    times = {time for time, _, _ in missing}
+    for batch in batches:
+        yield batch
+        if not missing:
+            continue
+        for place, time in enumerate(batch.records["timestamp"].to_pylist()):
+            if time in times:
+                seen.update(missing.pop(_key(batch.records, place), ()))
 
 
 def as_extracted(validated_rows: pa.Table, workload_id: str, client_id: str) -> pa.Table:
