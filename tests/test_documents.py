@@ -1,8 +1,9 @@
-"""What every page says of commands and settings is so."""
+"""What every page says of commands and settings is so, and no setting is advertised that nothing reads."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.cli.main import COMMANDS, build_parser
-from flywheel.config import FlywheelConfig
+from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import ConfigError
 from flywheel.overrides import load_config
 from flywheel.settings_reference import LISTS, settings
@@ -22,6 +23,7 @@ PAGES = [
     ROOT / "exporter" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+SOURCES = ("flywheel", "blocks", "tasks", "flows")
 NOBODY = {"workload_id": "w", "client_id": "c"}
 
 
@@ -84,6 +86,17 @@ def test_every_setting_that_a_page_names_is_one(page: Path) -> None:
     known |= {f"{at}.{path}" for at, model in LISTS.items() for path, _, _ in settings(model)}
     found = re.findall(rf"`((?:{'|'.join(sorted(sections))})\.[a-z_.]+)`", text_of(page))
     assert sorted(set(found) - known) == []
+
+
+def test_every_setting_is_read_by_some_code() -> None:
+    read: set[str] = set()
+    for folder in SOURCES:
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    models = [FlywheelConfig, CandidateConfig, *LISTS.values()]
+    paths = [path for model in models for path, _, _ in settings(model)]
+    assert [path for path in paths if path.rpartition(".")[2] not in read] == []
 
 
 def test_a_setting_that_is_none_would_be_found() -> None:

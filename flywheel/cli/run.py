@@ -105,7 +105,7 @@ def settings_of_run(name: str, arguments: argparse.Namespace, flag: str) -> tupl
     if (config.workload_id, config.client_id) != (run.workload_id, run.client_id):
         raise ConfigError(
             f"Run {run.run_id} is of the workload {run.workload_id!r} of client {run.client_id!r}; leave --workload "
-            "and --client out, or start a new run without {flag}."
+            f"and --client out, or start a new run without {flag}."
         )
     return config, run.run_id
 
