@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from prefect import runtime
 from prefect.client.orchestration import get_client
-from prefect.logging import get_run_logger
 from prefect.states import Scheduled
 
 from blocks.connections import open_run_store
@@ -140,5 +139,4 @@ async def continue_when_open(run_id: str, config: FlywheelConfig) -> str:
             idempotency_key=f"{run_id}-{opens.isoformat()}",
             tags=["resumed"],
         )
-    get_run_logger().info("The rest of run %s is scheduled for %s.", run_id, when)
     return f"The rest is scheduled for {when}."

@@ -91,10 +91,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def api(server: str) -> Iterator[str]:
     """Prefect, in this process, speaks to that server."""
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield server
+        APILogWorker.drain_all(timeout=10, at_exit=False)  # while there is a server to take them
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from deployments.bootstrap import block_types, bootstrap
 from flywheel.analysis import Analysis, Bounds, Costs, Difference, Regression, Verdict
+from flywheel.config import FlywheelConfig, WindowConfig
 from flywheel.errors import ConfigError
 from flywheel.results import CandidateResult, RunResult
 from tests.deployments.conftest import Receiver
@@ -245,3 +247,29 @@ def test_the_automation_against_zombies_goes_by_heartbeats_of_single_runs(http: 
     assert trigger["after"] == ["prefect.flow-run.heartbeat"]
     assert trigger["for_each"] == ["prefect.resource.id"]
     assert zombies["actions"][0]["state"] == "CRASHED"
+
+
+def test_the_rest_of_a_run_waits_on_the_server_for_the_next_window(
+    api: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it survives whatever happens to the process that ran into the end of the window."""
+    from tasks.allowance import continue_when_open
+
+    entry = deployment(http, "any-workload")
+    parameters = {"config": entry["parameters"]["config"], "overrides": {"gpu_slots": 2}}
+    this = post(http, f"/deployments/{entry['id']}/create_flow_run", {"parameters": parameters}).json()
+    # Prefect's own way of telling code which run it is in.
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", entry["id"])
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", this["id"])
+    now = datetime.now(UTC)
+    hours = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    config = FlywheelConfig(workload_id="w", client_id="c", window_config=WindowConfig(hours=hours))
+
+    said = asyncio.run(continue_when_open("run-a", config))
+    asyncio.run(continue_when_open("run-a", config))  # asked twice, it is one
+
+    found = post(http, "/flow_runs/filter", {"flow_runs": {"tags": {"all_": ["resumed"]}}}).json()
+    assert [flow_run["parameters"] for flow_run in found] == [parameters | {"run_id": "run-a"}]
+    begins = datetime.fromisoformat(found[0]["expected_start_time"])
+    assert f"The rest is scheduled for {begins:%Y-%m-%d %H:%M} UTC." == said
+    assert timedelta(minutes=118) < begins - now <= timedelta(hours=2)
