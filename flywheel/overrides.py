@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flywheel.config import FlywheelConfig
+from flywheel.config.base import SECRET
 from flywheel.errors import ConfigError
 
 Tree = dict[str, Any]
@@ -262,5 +263,6 @@ def _sentence(problem: Any) -> str:
     if not place:
         return f"The settings do not agree: {message}."
     given = problem.get("input")
-    shown = "" if isinstance(given, Mapping | list) else f" (it is {given!r})"
+    hidden = isinstance(given, Mapping | list) or problem["type"] == SECRET
+    shown = "" if hidden else f" (it is {given!r})"
     return f"{place}: {message[:1].lower()}{message[1:]}{shown}."

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from flywheel.config.base import Fraction, Settings
+from flywheel.config.base import Address, Fraction, KeyVariable, Settings
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -106,11 +106,11 @@ class PriceConfig(Settings):
 class ProductionEndpointConfig(Settings):
     """Where the production model can be asked again, to see how far it agrees with itself."""
 
-    base_url: str = Field(
+    base_url: Address = Field(
         default="", description="Address of a chat-completions endpoint, with /v1. Empty: it is not asked."
     )
     model: str = Field(default="", max_length=400, description="The model's name there.")
-    api_key_env: str = Field(
+    api_key_env: KeyVariable = Field(
         default="", description="Environment variable that holds the endpoint's key. Empty: it wants none."
     )
 

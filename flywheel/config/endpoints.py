@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from flywheel.config.base import Settings
+from flywheel.config.base import Address, KeyVariable, Settings
 
 
 class EmbedderConfig(Settings):
     """An endpoint that turns texts into vectors (`/v1/embeddings`)."""
 
-    base_url: str = Field(
+    base_url: Address = Field(
         default="",
         description="Address of an embeddings endpoint, with /v1. Empty: texts are compared by their characters, "
         "without a model.",
     )
     model: str = Field(default="", max_length=400, description="Name of the embedding model.")
-    api_key_env: str = Field(
+    api_key_env: KeyVariable = Field(
         default="", description="Environment variable that holds the endpoint's key. Empty: it wants none."
     )
     batch_size: int = Field(default=64, ge=1, le=2048, description="Texts in one request.")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from flywheel.config.base import Fraction, Settings
+from flywheel.config.base import Address, Fraction, KeyVariable, Settings
 
 JudgedAnswers = Literal["text", "calls", "all"]
 JUDGE_METRICS = ("similarity", "tool_calling_correctness")
@@ -42,13 +42,13 @@ class JudgeConfig(Settings):
     deploys for as long as it is needed (`model` alone), or a function of your own (`function`).
     """
 
-    base_url: str = Field(
+    base_url: Address = Field(
         default="",
         description="Address of the judge, with /v1, any OpenAI-compatible chat endpoint. Empty with a model: "
         "the run's platform deploys that model while it is needed.",
     )
     model: str = Field(default="", max_length=400, description="Name of the judge model. Empty: no judge.")
-    api_key_env: str = Field(
+    api_key_env: KeyVariable = Field(
         default="", description="Environment variable that holds the endpoint's key. Empty: it wants none."
     )
     block: str = Field(

@@ -217,3 +217,27 @@ def test_merging_changes_nothing_it_was_given(size: int, ratio: float, limit: in
     assert {k: v for k, v in merged.items() if k != "data_split_config"} == {
         k: v for k, v in base.items() if k != "data_split_config"
     }
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "judge_config.base_url=https://user:geheim@host/v1",
+        "icl_config.embedder.base_url=https://geheim@host/v1",
+        "analysis_config.production_endpoint.base_url=http://u:geheim@host:8000/v1",
+        "judge_config.api_key_env=sk-geheim",
+        "icl_config.embedder.api_key_env=Bearer geheim",
+        "analysis_config.production_endpoint.api_key_env=sk-geheim",
+    ],
+)
+def test_a_secret_among_the_settings_is_refused_and_not_repeated(setting: str) -> None:
+    with pytest.raises(ConfigError, match="stored with the run") as caught:
+        load(setting)
+    assert setting.partition("=")[0] in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_addresses_and_names_of_variables_are_no_secrets() -> None:
+    sets = ["base_url=http://[::1]:8000/v1/@x", "model=a@b", "api_key_env=_MY_KEY_2"]
+    config = load(*(f"judge_config.{setting}" for setting in sets))
+    assert config.judge_config.base_url == "http://[::1]:8000/v1/@x"
