@@ -1,0 +1,81 @@
+"""Stopped by Ctrl-C or a worker at its steps: remote work is told to stop and seen to, then the run is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from blocks.connections import open_run_store
+from flywheel.config import FlywheelConfig
+from tasks.slot_lease import GPU_LIMIT
+from tests.fakes.gpu_platform import GpuPlatformServer
+from tests.faults.conftest import Runner
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+MOST_SECONDS = 60
+
+
+def state_of(config: FlywheelConfig, run_id: str) -> tuple[str, int]:
+    """The run's state, and how many things the ledger still has."""
+    with contextlib.closing(asyncio.run(open_run_store(config.connections))) as runs:
+        return runs.load_run(run_id).status, len(runs.allocated())
+
+
+async def taken() -> int:
+    async with get_client() as client:
+        return (await client.read_global_concurrency_limit_by_name(GPU_LIMIT)).active_slots
+
+
+@pytest.mark.parametrize(
+    ("step", "signals"),
+    [
+        ("validate:begun", [signal.SIGINT]),
+        ("deploy alpha:begun", [signal.SIGINT]),
+        ("fine-tune alpha:begun", [signal.SIGINT]),
+        ("fine-tune alpha:begun", [signal.SIGINT] * 3),
+        ("fine-tune alpha:begun", [signal.SIGTERM]),
+        ("shut down alpha:begun", [signal.SIGINT] * 2),
+        ("keep alpha:begun", [signal.SIGINT]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "+".join(number.name for number in value),
+)
+def test_a_stopped_run_leaves_nothing_running_and_goes_on_when_resumed(
+    step: str,
+    signals: list[signal.Signals],
+    config: FlywheelConfig,
+    runner: Runner,
+    platform: GpuPlatformServer,
+) -> None:
+    platform.misbehave.train_seconds = 600
+    before = asyncio.run(_taken_or_none())
+    if step.startswith(("shut down", "keep")):
+        platform.misbehave.train_seconds = 0.1
+    began = time.monotonic()
+    code = runner.run(config, "run", stop_at=step, signals=signals)
+
+    assert time.monotonic() - began < MOST_SECONDS
+    assert code == 130, runner.tail()
+    assert platform.deployments == {}
+    assert [job["state"] for job in platform.jobs.values() if job["state"] == "running"] == []
+    assert state_of(config, "run") == ("cancelled", 0)
+    assert asyncio.run(_taken_or_none()) == before
+
+    platform.misbehave.train_seconds = 0.05
+    assert runner.run(config, "run") == 0, runner.tail()
+    assert state_of(config, "run") == ("completed", 0)
+    assert platform.deployments == {}
+
+
+async def _taken_or_none() -> int:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return await taken()
+    except ObjectNotFound:
+        return 0
