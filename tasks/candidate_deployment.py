@@ -143,7 +143,8 @@ async def _result(
     with contextlib.closing(runs):
         run = await asyncio.to_thread(runs.find_run, run_id)
     for result in run.candidates if run else ():
-        if result.candidate == candidate.name and result.status not in ("pending", "running"):
+        reported = result.status not in ("pending", "running") or result.waits_for
+        if result.candidate == candidate.name and reported:
             return result
     raise RemoteJobFailed(
         f"{name} finished {candidate.name}, and its result is not in the run store here. Workers need the same "
