@@ -77,7 +77,7 @@ def logged_times(run: RunResult, store: DatasetStore) -> list[float]:
     if "validated" not in run.datasets:
         return []
     column = read_columns(stored(store, run.datasets["validated"]), ["timestamp"])["timestamp"]
-    return [moment.timestamp() for moment in column.to_pylist() if moment is not None]
+    return [moment for moment in column.to_pylist() if moment is not None]
 
 
 def _items(run: RunResult, store: DatasetStore, missing: list[str]) -> tuple[dict[str, EvalItem], str]:

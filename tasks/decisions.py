@@ -77,7 +77,10 @@ async def wait_for_decisions(
         get_run_logger().info("No candidate was surfaced, or all are decided of: nothing to wait for.")
         return
     for candidate in undecided(run):
-        await _decide(run_id, candidate, config, deadline, look_every)
+        try:
+            await _decide(run_id, candidate, config, deadline, look_every)
+        except Exception as error:  # the run is over and its results are there: asking must not take them away
+            get_run_logger().error("Nobody could be asked about %s", candidate, exc_info=error)
 
 
 async def _decide(

@@ -21,8 +21,8 @@ WIDTH_OF_A_FILE = 120
 def plain(text: str) -> str:
     """`text` with control characters shown, so that nothing from a log can steer the terminal.
 
-    Line feeds and tabs stay; every other C0/C1 control character and every bidirectional override becomes its
-    escape sequence in letters.
+    Line feeds and tabs stay; every other C0/C1 control character, every bidirectional override and every half of a
+    surrogate pair becomes its escape sequence in letters.
     """
     return "".join(
         char if char in "\n\t" or not _is_control(char) else char.encode("unicode_escape").decode("ascii")
@@ -32,13 +32,15 @@ def plain(text: str) -> str:
 
 def _is_control(char: str) -> bool:
     code = ord(char)
-    return code < 0x20 or 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+    bidirectional = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+    return code < 0x20 or 0x7F <= code < 0xA0 or bidirectional or 0xD800 <= code < 0xE000
 
 
 def emit_json(document: Any) -> None:
     """Print one JSON document on stdout. The open end of an interval is null; not-a-number has no place in it."""
-    json.dump(_with_open_ends(document), sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    text = json.dumps(_with_open_ends(document), ensure_ascii=False, indent=2, allow_nan=False)
+    # Half a surrogate pair, which a log may hold, has no UTF-8; written out it is JSON all the same.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stdout.flush()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,17 @@ def test_who_listens_hears_and_stops_hearing() -> None:
         listener()("a", 1, 2)
     listener()("b", 1, 2)
     assert heard == [("a", 1, 2)]
+
+
+def test_half_a_surrogate_pair_reaches_the_terminal_and_a_program_as_an_escape(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import json
+
+    from flywheel.cli.terminal import emit_json
+
+    assert plain("a\ud800b") == "a\\ud800b"
+    emit_json({"text": "a\ud800b é"})
+    out = capsys.readouterr().out
+    assert "é" in out
+    assert json.loads(out) == {"text": "a\ud800b é"}
