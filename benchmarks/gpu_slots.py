@@ -84,10 +84,10 @@ def simulate(works: Sequence[Work], slots: int = SLOTS, patience: float = PATIEN
             if not returned:
                 waiting[str(number)] = works[number]
         claims = [Claim(number, work.slots, work.arrives, work.expected) for number, work in waiting.items()]
-        for number in startable(claims, free, now, patience):
-            work = waiting.pop(number)
+        for turn in startable(claims, free, now, patience):
+            work = waiting.pop(turn)
             free -= work.slots
-            started[int(number)] = now
+            started[int(turn)] = now
             makespan = max(makespan, now + work.seconds)
             if work.training:
                 heapq.heappush(events, (now + work.trained, 0, work.training, -1))
