@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Whole files go to two processes, which share nothing; each computes in one thread.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo server test fast check lint format types clean
+.PHONY: demo server test fast browser check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/flywheel demo
@@ -15,11 +15,16 @@ demo: $(STAMP)
 server: $(STAMP)
 	@exec $(BIN)/python -m deployments.local_server
 
-test: $(STAMP)
+test: $(STAMP) browser
 	$(TESTS)
 
 fast: $(STAMP)
 	$(TESTS) -m "not slow"
+
+browser: # some tests look at pages with Debian's own Chromium
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  test "$$(id -u)" = 0 || { echo "The browser tests need chromium: sudo apt-get install chromium chromium-driver" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; }
 
 check: lint types test
 
