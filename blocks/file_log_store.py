@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,18 +40,25 @@ class FileLogStore:
     Args:
         path: File or directory. Nothing is opened before the first read.
         max_record_bytes: Longest line that is read; longer ones are refused as `too_large`.
+        only: Names of the files to read, relative to `path`; None reads all.
 
     `unreadable` counts the lines, by reason, that the last `workloads` found to be no records.
     """
 
-    def __init__(self, path: str | Path, max_record_bytes: int = 4_000_000) -> None:
+    def __init__(
+        self, path: str | Path, max_record_bytes: int = 4_000_000, only: Collection[str] | None = None
+    ) -> None:
         self.path = Path(path)
         self.max_record_bytes = max_record_bytes
         self.unreadable: dict[str, int] = {}
+        self._only = None if only is None else frozenset(only)
+
+    def _files(self) -> list[LogFile]:
+        return [file for file in log_files(self.path) if self._only is None or file.name in self._only]
 
     def read(self, query: LogQuery, progress: Progress) -> Iterator[LogBatch]:
         """See `blocks.ports.LogStore`. Lines count as refused that are no records or lack the ids they need."""
-        files = log_files(self.path)
+        files = self._files()
         scope = Scope(query)
         sample: Sample[int] | None = None if query.limit is None else Sample(query.limit, query.sampling)
         verdicts = None if sample is None else self._verdicts(files, scope, sample, progress)
@@ -80,7 +87,7 @@ class FileLogStore:
         """See `blocks.ports.LogStore`. Lines that are no records belong to no workload; see `unreadable`."""
         census = Census()
         self.unreadable = {}
-        for entry in self._entries(log_files(self.path), progress, "list workloads"):
+        for entry in self._entries(self._files(), progress, "list workloads"):
             read = Unreadable(*entry.problem) if entry.problem else _decode(entry.source)
             if isinstance(read, Unreadable):
                 self.unreadable[read.reason] = self.unreadable.get(read.reason, 0) + 1

@@ -20,6 +20,7 @@ from prefect.states import Completed, Failed
 
 from blocks.endpoint_limits import sharing_limits
 from flows.candidate_somewhere import candidate_somewhere
+from flows.curate_partitions import extract_and_validate
 from flows.outcomes import outcome, reraise_stop, uninterrupted
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
@@ -36,10 +37,8 @@ from tasks.curation import (
     CuratedData,
     build_base_and_training,
     deduplicate_records,
-    extract_records,
     require_no_leakage,
     split_records,
-    validate_records,
 )
 from tasks.decisions import wait_for_decisions
 from tasks.events import tell_of
@@ -111,8 +110,8 @@ async def run_flywheel(
 async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
     """The data half: from the log to datasets, before any model is touched."""
     history = await recall_history(run_id, config)
-    extracted = await extract_records(run_id, config, history)
-    validated = await validate_records(config, extracted)
+    joined = await extract_and_validate(run_id, config, history)
+    extracted, validated = joined.extracted, joined.validated
     deduplicated = await deduplicate_records(config, validated, history)
     sides = await split_records(config, validated, deduplicated, history)
     checked = await require_no_leakage(config, validated, sides)

@@ -21,6 +21,12 @@ class LogsConfig(Settings):
         default=None, description="Read only records logged at or after this time."
     )
     until: datetime | None = Field(default=None, description="Read only records logged before this time.")
+    partition_megabytes: float = Field(
+        default=256.0,
+        gt=0,
+        description="Size of a partition where connections.curation_cluster is set, in megabytes of files as they lie. "
+        "A file is never cut.",
+    )
     since_last_run: bool = Field(
         default=False,
         description="Read only what was logged after the workload's last finished run began; everything if there is "

@@ -46,6 +46,11 @@ class ConnectionsConfig(Settings):
         "variables of the environment that their pages name; else a saved block.",
     )
 
+    curation_cluster: str = Field(
+        default="",
+        description="'dask' or 'ray' reads and validates a log of many files by partitions in processes of this "
+        "machine; 'dask:tcp://scheduler:8786' or 'ray:ray://head:10001' on a cluster. Empty: in this process.",
+    )
     candidate_deployment: str = Field(
         default="",
         description="'candidate/<name>' of a deployment whose workers run the candidates, one each. Empty: in this "

@@ -36,12 +36,14 @@ def extract(
     progress: Progress,
     on_part: Callable[[Path], None] = lambda part: None,
     intake: Intake | None = None,
+    nothing_is_fine: bool = False,
 ) -> dict[str, int]:
     """Write the records as `extracted-*.parquet` and the unreadable lines as `rejected.jsonl` into `out`.
 
     Args:
         on_part: Called with each part when it is whole, in the order of their names.
         intake: Leaves out and redacts what has to be, and adds its counts.
+        nothing_is_fine: Do not raise where there is no record: another partition of the log may have some.
     Returns:
         Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable
         lines.
@@ -63,7 +65,7 @@ def extract(
             progress("extract", counts["read"], None, "records")
     parts.hand_over(on_part)
     counts["lines"] = counts["out_of_scope"] + counts["over_limit"] + counts["read"]
-    if counts["read"] == counts["invalid"]:
+    if counts["read"] == counts["invalid"] and not nothing_is_fine:
         unreadable = "".join(
             f", {count} of them {reason}" for reason, count in sorted(rejected.reasons.items())
         )

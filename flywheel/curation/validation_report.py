@@ -9,7 +9,7 @@ import msgspec
 
 from flywheel.curation.verdicts import Keep
 
-_EXAMPLES = 20
+EXAMPLES = 20
 
 
 class ValidationReport(msgspec.Struct):
@@ -34,7 +34,7 @@ class ValidationReport(msgspec.Struct):
         if call.violations:
             self.records_with_violations += 1
             self.violations_by_tool.update(text.split(" ", 1)[0].rstrip(":") for text in call.violations)
-            if len(self.violation_examples) < _EXAMPLES:
+            if len(self.violation_examples) < EXAMPLES:
                 example = {"file": file, "line": line, "detail": "; ".join(call.violations)}
                 self.violation_examples.append(example)
         if call.unusable_schemas:
@@ -47,7 +47,7 @@ class ValidationReport(msgspec.Struct):
         for name in ("reasons", "answer_classes", "choices_used", "violations_by_tool", "unusable_schemas"):
             getattr(self, name).update(getattr(other, name))
         self.records_with_violations += other.records_with_violations
-        self.violation_examples = [*self.violation_examples, *other.violation_examples][:_EXAMPLES]
+        self.violation_examples = [*self.violation_examples, *other.violation_examples][:EXAMPLES]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; keys in a fixed order, so that the same records give the same bytes."""
