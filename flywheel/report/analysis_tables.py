@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flywheel.analysis import Verdict
 from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import (
@@ -30,6 +31,7 @@ def verdict_rows(run: RunResult) -> list[Row]:
             "candidate": cell(verdict.candidate),
             "evaluation": verdict.eval_type,
             "verdict": OUTCOMES[verdict.outcome],
+            "score": _judged(verdict),
             "against production": difference_text(verdict.difference),
             "n": verdict.difference.n,
             "why": cell(verdict.reason, 500),
@@ -217,6 +219,33 @@ def load_test_rows(run: RunResult) -> list[Row]:
         }
         for test in reversed(run.load_tests)
     ]
+
+
+def holdout_rows(run: RunResult) -> list[Row]:
+    """Which items were asked, how often before, and what was kept out of training for their sake."""
+    holdout = run.analysis.holdout if run.analysis else None
+    if holdout is None:
+        return []
+    budget = "no bound" if holdout.budget is None else f"of {holdout.budget}"
+    rows = [
+        {
+            "figure": "kept set",
+            "value": cell(holdout.name) + (", new with this run" if holdout.renewed else ""),
+        },
+        {"figure": "first used", "value": (holdout.since or UNKNOWN)[:10]},
+        {"figure": "items, and of new traffic", "value": f"{holdout.items} and {holdout.fresh_items}"},
+        {"figure": "runs measured on it", "value": f"{holdout.uses} {budget}"},
+        {"figure": "items the log does not hold any more", "value": str(holdout.not_in_log)},
+        {"figure": "records held back from training", "value": str(holdout.held_back)},
+    ]
+
+
+def _judged(verdict: Verdict) -> str:
+    """The mean that was judged, items weighted as the settings say."""
+    if verdict.score is None:
+        return UNKNOWN
+    interval = verdict.score_interval
+    return f"{verdict.score:.3f}" + (f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else "")
 
 
 def _thousand(per_request: float | None, currency: str) -> str:

@@ -12,7 +12,9 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$])")
 _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
 } | {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
-_CONTROL |= {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}  # half a pair: no UTF-8, and no JSON, has it
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)
+}  # half a pair: no UTF-8, and no JSON, has it
 
 _JOINER = "\u2060"  # "word joiner": no width, and no line break at it
 _BEGINS_MARKUP = re.compile(r"([<\]&\\!]|:(?=//)|\bwww(?=\.)|@)")

@@ -69,6 +69,7 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "costs": analysis_tables.cost_rows(run),
         "kpis": analysis_tables.kpi_rows(run),
         "regressions": analysis_tables.regression_rows(run),
+        "holdout": analysis_tables.holdout_rows(run),
         "judges": analysis_tables.judge_health_rows(run),
         "candidate_states": analysis_tables.candidate_state_rows(run),
         "checklist": analysis_tables.checklist_rows(run),
