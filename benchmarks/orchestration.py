@@ -119,7 +119,7 @@ def main() -> None:
                     took = time.perf_counter() - began
                     print(
                         f"embedded: {took:.2f} s, {ready:.2f} of them until the server was ready, "
-                        f"{cpu:.2f} s of CPU in this process; {state}"
+                        f"{cpu:.2f} s of CPU here; {state}"
                     )
                 return
             with prefect_server():
@@ -130,7 +130,7 @@ def main() -> None:
                     took, cpu, state = timed_run(url, log, Path(folder) / f"home-{number}", f"run-{number}")
                     profile.disable()
                     print(
-                        f"running server: {took:.2f} s from start to results, {cpu:.2f} s of CPU in this process; {state}"
+                        f"running server: {took:.2f} s from start to results, {cpu:.2f} s of CPU here; {state}"
                     )
                 if arguments.profile:
                     pstats.Stats(profile).sort_stats("tottime").print_stats(25)
