@@ -115,15 +115,20 @@ def _process(
     name: str, arguments: list[str], environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A long-lived process in a session of its own, so that Ctrl-C reaches us alone and we decide the order."""
-    print(f"Starting the {name} ...", flush=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    folder = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"flywheel-{name}.log"
+    print(f"Starting the {name}; its log is {log}", flush=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
@@ -209,4 +214,7 @@ async def _cancelled(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the second Ctrl-C: everything was stopped, and nothing was waited for
+        sys.exit(130)

@@ -37,6 +37,10 @@ class Receiver:
                 self.send_response(200)
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+
             def log_message(self, *_: Any) -> None:
                 """Nothing on the terminal."""
 
