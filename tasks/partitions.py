@@ -7,9 +7,11 @@ an earlier attempt at the run, is found and not made again.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +61,10 @@ def curate_partition(
 ) -> Reference:
     """Extract and validate some files of the log. Its counts tell which kept records are among them (`seen`)."""
     store = asyncio.run(open_dataset_store(config.connections))
-    key = _key(run_id, config, history) | {"files": partition.files}
+    erased = store.erased()
+    key = _key(run_id, config, history, erased) | {"files": partition.files}
     found = store.find("partition", key)
     if found is None:
-        erased = store.erased()
         kept = Intake(config, erased).table(read_kept(store.open(history.ref)))
         log = FileLogStore(
             Path(config.logs.path).expanduser(), config.validation_config.max_record_bytes, partition.files
@@ -84,7 +86,8 @@ async def join_partitions(
     """One validated table of all partitions, and of what earlier runs kept and the log does not hold any more."""
     store = await open_dataset_store(config.connections)
     places = [store.open(partition.ref) for partition in partitions]
-    kept = Intake(config, store.erased()).table(read_kept(store.open(history.ref)))
+    erased = store.erased()
+    kept = Intake(config, erased).table(read_kept(store.open(history.ref)))
     read = joined_counts(partition.counts["extract"] for partition in partitions)
     if read["read"] == read["invalid"]:
         raise DataError(
@@ -93,7 +96,7 @@ async def join_partitions(
         )
     seen = {place for partition in partitions for place in partition.counts["seen"]}
     unseen = sorted(set(range(kept.num_rows)) - seen)
-    key = _key(run_id, config, history) | {"parents": [partition.name for partition in partitions]}
+    key = _key(run_id, config, history, erased) | {"parents": [partition.name for partition in partitions]}
 
     def validated(out: Path, progress: Progress) -> dict[str, Any]:
         more = _of_kept(kept, unseen, out / KEPT, config, progress)
@@ -121,8 +124,10 @@ def _of_kept(
     return [counts["extract"], counts["validate"]]
 
 
-def _key(run_id: str, config: FlywheelConfig, history: Reference) -> dict[str, Any]:
+def _key(run_id: str, config: FlywheelConfig, history: Reference, erased: Collection[str]) -> dict[str, Any]:
+    """What a partition is made from. Records erased since make it another: theirs were emptied, not taken out."""
     return {
+        "erased": sha256(json.dumps(sorted(erased)).encode()).hexdigest(),
         "run": run_id,
         "history": history.name,
         "validation": config.validation_config.model_dump(),
