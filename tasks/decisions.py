@@ -79,7 +79,9 @@ async def wait_for_decisions(
     for candidate in undecided(run):
         try:
             await _decide(run_id, candidate, config, deadline, look_every)
-        except Exception as error:  # the run is over and its results are there: asking must not take them away
+        except (
+            Exception
+        ) as error:  # the run is over and its results are there: asking must not take them away
             get_run_logger().error("Nobody could be asked about %s", candidate, exc_info=error)
 
 

@@ -227,7 +227,7 @@ def holdout_rows(run: RunResult) -> list[Row]:
     if holdout is None:
         return []
     budget = "no bound" if holdout.budget is None else f"of {holdout.budget}"
-    rows = [
+    return [
         {
             "figure": "kept set",
             "value": cell(holdout.name) + (", new with this run" if holdout.renewed else ""),

@@ -133,7 +133,8 @@ def _verdict(
         outcome=outcome,
         margin=margin,
         difference=Difference(estimate.value, estimate.n, Bounds(low, high), p_value=two_sided),
-        reason=f"{_comparison(contender, mean.value, estimate, ceiling, tail)} {reason or _why(outcome, margin, level)}",
+        reason=f"{_comparison(contender, mean.value, estimate, ceiling, tail)} "
+        f"{reason or _why(outcome, margin, level)}",
         items_needed=needed if outcome == "cannot_tell" else None,
         score=mean.value,
         score_interval=Bounds(*mean.bounds(tail)),
@@ -187,8 +188,8 @@ def _comparison(contender: Contender, score: float, estimate: Estimate, ceiling:
     }[ceiling.source]
     by_traffic = " by traffic" if len(set(contender.scored.weights)) > 1 else ""
     return (
-        f"Score {score:.3f}{by_traffic}; {points(estimate.value, signed=True)} [{100 * low:+.1f}, {100 * high:+.1f}] beside "
-        f"{held_against} ({ceiling.value:.3f}), n = {estimate.n}."
+        f"Score {score:.3f}{by_traffic}; {points(estimate.value, signed=True)} "
+        f"[{100 * low:+.1f}, {100 * high:+.1f}] beside {held_against} ({ceiling.value:.3f}), n = {estimate.n}."
     )
 
 

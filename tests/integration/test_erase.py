@@ -54,7 +54,9 @@ class Made:
         records = [
             record(n, id=f"r{n}" if with_ids else ..., request=asked(self.texts[f"r{n}"])) for n in range(60)
         ]
-        records += [record(100 + n, request=asked(self.texts[f"r{n}"]), timestamp=1_700_000_000) for n in range(60)]
+        records += [
+            record(100 + n, request=asked(self.texts[f"r{n}"]), timestamp=1_700_000_000) for n in range(60)
+        ]
         self.log.write_text("".join(json.dumps(line) + "\n" for line in records))
         self.store = DirectoryDatasetStore(home / "datasets")
         self.refs: dict[str, DatasetRef] = {}
