@@ -178,7 +178,7 @@ def _config(log: Path, home: Path) -> FlywheelConfig:
     return FlywheelConfig(
         workload_id="support-router",
         client_id="acme-web",
-        description=HOSTILE,
+        description="Could a small model route support requests?",
         logs=LogsConfig(path=str(log)),
         data_split_config=DataSplitConfig(eval_size=60),
         connections=ConnectionsConfig(home=str(home), platform="fake-gpu-platform/main"),
