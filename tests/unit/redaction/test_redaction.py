@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.file_log_store import FileLogStore
@@ -126,6 +127,7 @@ words = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # a busy machine is no error
 @given(
     st.lists(words, max_size=6).map(" ".join) | st.lists(words, max_size=6).map("\n".join),
     st.booleans(),
@@ -258,3 +260,14 @@ def test_names_are_found_by_a_function_of_the_users_own(tmp_path: Path) -> None:
 def test_a_function_for_names_that_is_not_there_is_told_before_the_log_is_read() -> None:
     with pytest.raises(ConfigError, match="cannot be imported"):
         Intake(config(enabled=True, names="no_such_module:people"))
+
+
+def test_records_that_an_earlier_run_kept_are_redacted_and_erased_like_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    lines = [record(n, request=request({"role": "user", "content": SECRETS[0]})) for n in range(3)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (batch,) = FileLogStore(log).read(LogQuery("w", "c"), silent)
+    kept = Intake(config(enabled=True), {"r1"}).table(pa.Table.from_batches([batch.records]))
+    assert kept["id"].to_pylist() == ["r0", "r2"]
+    assert SECRETS[0].encode() not in b"".join(kept["request"].to_pylist())
+    assert Intake(config(enabled=True), {"r1"}).table(kept).equals(kept)
