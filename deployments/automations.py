@@ -18,7 +18,10 @@ SECONDS_WITHOUT_HEARTBEAT = 90
 FLOW_RUNS = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
 FLYWHEEL_RUNS = ResourceSpecification({"prefect.resource.id": ["flywheel.run.*"]})
 FLOWS = ["flywheel", "sweep", "ingest", "cleanup"]
-OF_OUR_FLOWS = [ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": FLOWS})]
+Related = list[ResourceSpecification | dict[str, str | list[str]]]
+OF_OUR_FLOWS: Related = [
+    ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": FLOWS})
+]
 
 
 def crash_zombies() -> AutomationCore:
@@ -38,7 +41,9 @@ def crash_zombies() -> AutomationCore:
         ),
         actions=[
             ChangeFlowRunState(
+                name=None,
                 state=StateType.CRASHED,
+                force=False,
                 message=f"No heartbeat for {SECONDS_WITHOUT_HEARTBEAT} s: the process or its host is gone.",
             )
         ],
@@ -62,7 +67,9 @@ def clean_up_after(deployment_id: UUID) -> AutomationCore:
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(source="selected", deployment_id=deployment_id)],
+        actions=[
+            RunDeployment(source="selected", deployment_id=deployment_id, parameters=None, job_variables=None)
+        ],
     )
 
 
@@ -117,7 +124,7 @@ def _told(
     description: str,
     events: set[str],
     match: ResourceSpecification,
-    match_related: list[ResourceSpecification] | None,
+    match_related: Related | None,
     text: str,
     webhook_id: UUID,
 ) -> AutomationCore:
@@ -129,7 +136,7 @@ def _told(
         trigger=EventTrigger(
             expect=events,
             match=match,
-            match_related=match_related or ResourceSpecification({}),
+            match_related=match_related or [],
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),

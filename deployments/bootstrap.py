@@ -14,6 +14,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -30,7 +32,7 @@ from flywheel.errors import ConfigError, FlywheelError
 
 GPU_LIMIT = "gpu"
 CLEANUP = "cleanup/cleanup"
-VARIABLES: Mapping[str, object] = {"flywheel_excluded_workloads": []}
+VARIABLES: Mapping[str, list[Any]] = {"flywheel_excluded_workloads": []}
 """Read by the sweep: ids of workloads that it leaves alone, as a JSON list."""
 
 
@@ -48,7 +50,7 @@ async def bootstrap(environment: Mapping[str, str], pool: str = "local") -> list
     for kind in block_types():
         await kind.aregister_type_and_schema()
         lines.append(f"block type {kind.get_block_type_slug()}: registered")
-    webhook_id = None
+    webhook_id: UUID | None = None
     for name, block in wanted:
         document_id = await block.asave(name, overwrite=True)
         lines.append(f"block {block.get_block_type_slug()}/{name}: saved")
@@ -107,10 +109,9 @@ async def _limit(client: PrefectClient, name: str, size: int) -> str:
     return f"limit {name}: kept at {limit.limit} slots"
 
 
-async def _variable(name: str, value: object) -> str:
-    missing = object()
-    if await Variable.aget(name, default=missing) is missing:
-        await Variable.aset(name, value)  # type: ignore[arg-type]
+async def _variable(name: str, value: list[Any]) -> str:
+    if await Variable.aget(name) is None:
+        await Variable.aset(name, value)
         return f"variable {name}: created"
     return f"variable {name}: kept"
 

@@ -25,7 +25,7 @@ from flywheel.cli.prefect_server import SERVER_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "local"
-START_SECONDS = 120
+START_SECONDS = 240
 CANCEL_SECONDS = 60
 STOP_SECONDS = 15
 

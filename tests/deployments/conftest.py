@@ -77,7 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not _answers(f"{url}/health"):
             assert process.poll() is None, (home / "server.log").read_text()
             assert time.monotonic() < deadline, "the server did not start"
@@ -120,7 +120,7 @@ def deployed(server: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
