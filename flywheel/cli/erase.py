@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.settings_arguments import add_connection_arguments, connections_from_arguments
 
@@ -67,27 +67,23 @@ def _show(erasure: Erasure) -> None:
 
     screen = console()
     would = "would be " if erasure.dry_run else ""
-    print_table(
-        screen,
-        "Datasets",
-        [
+    tables: dict[str, list[dict[str, Any]]] = {
+        "Datasets": [
             {"dataset": p.dataset, "file": p.file, "records": len(p.records), "what": would + p.how}
             for p in erasure.datasets
         ],
-    )
-    print_table(
-        screen,
-        "Evaluations with it among their items (their scores stay)",
-        [{"run": e.run_id, "candidate": e.candidate, "evaluation": e.eval_type} for e in erasure.evaluations],
-    )
-    print_table(
-        screen,
-        "Fine-tuned models that learned from it",
-        [
+        "Evaluations with it among their items (their scores stay)": [
+            {"run": e.run_id, "candidate": e.candidate, "evaluation": e.eval_type}
+            for e in erasure.evaluations
+        ],
+        "Fine-tuned models that learned from it": [
             {"run": a.run_id, "candidate": a.candidate, "job": a.job, "marked": "yes" if a.marked else "no"}
             for a in erasure.adapters
         ],
-    )
+    }
+    for title, rows in tables.items():
+        if rows:
+            print_table(screen, title, rows)
     if not (erasure.datasets or erasure.evaluations or erasure.adapters):
         screen.print(plain("No dataset, evaluation or adapter of the stores has it."))
     if erasure.repeats:
