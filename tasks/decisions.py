@@ -23,6 +23,7 @@ from blocks.connections import open_run_store
 from flywheel.config import FlywheelConfig
 from flywheel.decisions import CHECKLIST, latest_decision, undecided, with_decision
 from flywheel.errors import FlywheelError
+from flywheel.progress import listener
 from flywheel.report.analysis_tables import verdict_rows
 from flywheel.report.escaping import markdown
 from flywheel.results import RunResult
@@ -93,6 +94,9 @@ async def _decide(
         return
     flow_run_id = UUID(str(runtime.flow_run.id))
     left = max(1.0, deadline - time.monotonic())
+    stage = f"decision on {candidate}"
+    how = f"Resume the run in the Prefect UI, or: flywheel decide {run_id} {candidate} --approve --by NAME"
+    listener()(stage, 0, 1, how)
     watching = asyncio.create_task(
         _resume_when_over(flow_run_id, run_id, candidate, config, deadline, look_every)
     )
@@ -106,6 +110,7 @@ async def _decide(
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+    listener()(stage, 1, 1, "")
     if form.by != NOBODY:
         await _record(run_id, candidate, config, form)
 

@@ -67,7 +67,7 @@ class Paused:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server with its UI, of a home of its own."""
     home = tmp_path_factory.mktemp("prefect-home")
@@ -90,7 +90,7 @@ def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def run(
     prefect_ui: str,
     sample_log: Path,  # noqa: F811
@@ -123,7 +123,7 @@ def run(
             settings.copy().run(deliver_what_is_queued)  # before the server goes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium without a head, by its own distribution's driver."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -161,7 +161,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         browser.quit()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures of what was seen are left."""
     named = os.environ.get("FLYWHEEL_SCREENSHOTS")
@@ -214,12 +214,12 @@ def _paused(thread: threading.Thread) -> UUID:
         paused = [run for run in runs if run.state is not None and run.state.is_paused()]
         return paused[0].id if paused else None
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         if found := asyncio.run(look()):
             return found
         assert thread.is_alive(), "the run ended without waiting for a decision"
-        time.sleep(0.5)
+        time.sleep(1)
     raise AssertionError("the run did not get to its form")
 
 

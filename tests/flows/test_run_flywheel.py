@@ -69,7 +69,7 @@ async def test_a_run_leaves_its_artifacts_under_keys_of_the_workload(config: Fly
     await run(config)
 
     async with get_client() as client:
-        for kind in ("summary", "results", "scores", "funnel", "leakage", "divergent"):
+        for kind in ("summary", "verdicts", "results", "costs", "funnel", "leakage", "divergent", "decision"):
             key = ArtifactFilterKey(any_=[f"{kind}-support-router"])
             found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
             assert found, f"no artifact {kind}"
