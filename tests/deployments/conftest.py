@@ -59,13 +59,13 @@ class Receiver:
             thread.join(5)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     with Receiver().listening() as receiver:
         yield receiver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API's address of an empty server."""
     home = tmp_path_factory.mktemp("prefect-home")
@@ -103,7 +103,7 @@ def api(server: str) -> Iterator[str]:
         APILogWorker.drain_all(timeout=10, at_exit=False)  # while there is a server to take them
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(server: str) -> str:
     """The address of the server after `bootstrap` and `prefect deploy --all`."""
     from prefect.settings import PREFECT_API_URL, temporary_settings

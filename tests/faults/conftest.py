@@ -30,14 +30,14 @@ from tests.flows.conftest import oracle as oracle  # the right answers of the sa
 ITEMS = 12
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "log"
     write_sample_log(path)
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server process with its services, in a home of its own; Prefect of this process points at it."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -60,7 +60,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             os.environ["PREFECT_HOME"] = before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform_server(oracle: dict[str, dict[str, object]]) -> Iterator[GpuPlatformServer]:
     with GpuPlatformServer(oracle) as server:
         yield server
@@ -157,7 +157,7 @@ class Runner:
         return document
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runner(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     runner = Runner(
         tmp_path_factory.mktemp("runner") / "stderr.log",

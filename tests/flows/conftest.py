@@ -20,14 +20,14 @@ from tests.fakes.gpu_platform import GpuPlatformBlock, GpuPlatformServer
 from tests.reading import logged_records
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "log"
     write_sample_log(path)
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle(sample_log: Path) -> dict[str, dict[str, object]]:
     """The production answers of the log by the text of the last user message."""
     answers = {}
@@ -47,7 +47,7 @@ def oracle(sample_log: Path) -> dict[str, dict[str, object]]:
     return answers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_api() -> Iterator[None]:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
@@ -59,7 +59,7 @@ def prefect_api() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform_server(oracle: dict[str, dict[str, object]]) -> Iterator[GpuPlatformServer]:
     with GpuPlatformServer(oracle) as server:
         yield server

@@ -36,7 +36,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def provider_server(oracle: dict[str, dict[str, Any]]) -> Iterator[OpenAIProvider]:
     with OpenAIProvider(oracle, key="sk-flow") as server:
         yield server
