@@ -30,6 +30,14 @@ def test_texts_too_long_to_compare_word_by_word_are_marked_between_their_common_
     assert [piece.text for piece in answer if piece.differs] == ["righ"]
 
 
+def test_texts_that_repeat_themselves_are_compared_in_no_time() -> None:
+    import time
+
+    started = time.process_time()
+    difference("word other 1 " * 480, "word else 2 " * 480)
+    assert time.process_time() - started < 1.0
+
+
 @settings(max_examples=50)
 @given(st.text(alphabet="ab \n.", max_size=30), st.text(alphabet="ab \n.", max_size=30))
 def test_the_pieces_of_each_side_are_the_text_itself(reference: str, answer: str) -> None:
