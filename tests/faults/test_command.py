@@ -13,7 +13,15 @@ import pytest
 
 from blocks.sqlite_run_store import SqliteRunStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    # Prefect's clients of tests before these leave their sockets to the garbage collector.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
 
 
 def start(home: Path, log: Path) -> subprocess.Popen[str]:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow  # each claim starts the command once or twice
 FILES = {
     "base/eval_data.jsonl",
     "icl/eval_data.jsonl",
+    "icl/examples.jsonl",
     "icl/not_run.jsonl",
     "train/training.jsonl",
     "train/validation.jsonl",
