@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from flywheel.curation.shingles import Bytes, Indices, Words, gather, shingle_hashes
+from flywheel.curation.side_by_side import side_by_side
 
 _HASH_BITS = np.uint64(
     40
 )  # with the number of a pair or text above them; two shingles of a pair meet once in 10^7
 _CHUNK_BYTES = 400_000
-_THREADS = 2
 
 
 def jaccard(
@@ -41,9 +40,8 @@ def jaccard(
         for begin, end in spans:
             similarities[begin:end] = compare(begin, end)
         return similarities
-    with ThreadPoolExecutor(_THREADS) as threads:  # numpy sorts and computes outside the interpreter's lock
-        for (begin, end), chunk in zip(spans, threads.map(lambda span: compare(*span), spans), strict=True):
-            similarities[begin:end] = chunk
+    for (begin, end), chunk in zip(spans, side_by_side(lambda span: compare(*span), spans), strict=True):
+        similarities[begin:end] = chunk
     return similarities
 
 
