@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from flywheel.report import analysis_tables
 from flywheel.report.escaping import visible
-from flywheel.report.evaluation_set import remarks
 from flywheel.report.evidence import Evidence
 from flywheel.report.html.divergent_items import listed_items
 from flywheel.report.html.pictures import latency_picture, pareto_pictures, score_picture, training_pictures
@@ -62,7 +61,7 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "next_steps": next_steps(run),
         "metric": primary_metric_of(run),
         "level": f"{100 * _level(run):g}",
-        "notes": remarks(run),
+        "notes": run.analysis.notes if run.analysis else [],
         "verdicts": analysis_tables.verdict_rows(run),
         "comparisons": analysis_tables.comparison_rows(run),
         "ceilings": analysis_tables.ceiling_rows(run),
