@@ -11,19 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flywheel.curation.rejected import RejectedWriter
-from flywheel.curation.schema import REJECTED_FILE
+from flywheel.curation.schema import RECORD_FIELDS, REJECTED_FILE
 from flywheel.curation.validated_table import read_batches, row_numbers
-
-RECORD_FIELDS = (
-    "timestamp",
-    "conversation_id",
-    "latency_ms",
-    "tokens_in",
-    "tokens_out",
-    "request",
-    "response",
-)
-"""What the validated table keeps of a logged record, its id aside."""
 
 Explain = Callable[[int], tuple[str, str]]
 

@@ -57,6 +57,17 @@ VALIDATED = pa.schema(
 )
 """Usable records with what the later steps need already computed. `validate` writes it."""
 
+RECORD_FIELDS = (
+    "timestamp",
+    "conversation_id",
+    "latency_ms",
+    "tokens_in",
+    "tokens_out",
+    "request",
+    "response",
+)
+"""What the validated table keeps of a logged record, its id aside."""
+
 DEDUPLICATED_FILE = "deduplicated.parquet"
 DEDUPLICATED = pa.schema(
     [

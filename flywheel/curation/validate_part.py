@@ -14,23 +14,13 @@ from flywheel.curation.arrow_columns import column
 from flywheel.curation.derived_columns import Deriver, record_id
 from flywheel.curation.extraction import COMPRESSION
 from flywheel.curation.rejected import RejectedWriter
-from flywheel.curation.schema import EXTRACTED, VALIDATED
+from flywheel.curation.schema import EXTRACTED, RECORD_FIELDS, VALIDATED
 from flywheel.curation.validation import Validator
 from flywheel.curation.validation_report import ValidationReport
 from flywheel.curation.verdicts import Drop, Keep
 
 _REPEATING = ["conversation_id", "answer_class", "context_hash", "roles", "file"]
-_AS_LOGGED = (
-    "timestamp",
-    "conversation_id",
-    "latency_ms",
-    "tokens_in",
-    "tokens_out",
-    "request",
-    "response",
-    "file",
-    "line",
-)
+_AS_LOGGED = (*RECORD_FIELDS, "file", "line")
 _PAYLOADS = ("request", "response")
 _ORIGIN = ("file", "line", "extra")
 _BATCH = 4_096

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from flywheel.curation.arrow_columns import column
 from flywheel.curation.batches import LogBatch
-from flywheel.curation.schema import EXTRACTED, VALIDATED
+from flywheel.curation.schema import EXTRACTED, RECORD_FIELDS, VALIDATED
 from flywheel.curation.validated_table import row_numbers
 
 Key = tuple[float | None, bytes | None, bytes | None]
@@ -80,18 +80,7 @@ def as_extracted(validated_rows: pa.Table, workload_id: str, client_id: str) -> 
     return pa.Table.from_arrays(columns, schema=EXTRACTED)
 
 
-KEPT_COLUMNS = [
-    "record_id",
-    "timestamp",
-    "conversation_id",
-    "latency_ms",
-    "tokens_in",
-    "tokens_out",
-    "request",
-    "response",
-    "file",
-    "line",
-]
+KEPT_COLUMNS = ["record_id", *RECORD_FIELDS, "file", "line"]
 """Columns of the validated table that `as_extracted` takes."""
 
 
