@@ -25,7 +25,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from blocks.chat_client import ChatClient
+from blocks.endpoints.chat_client import ChatClient
 from blocks.ports import Endpoint
 from flywheel.config import EvaluationConfig
 from flywheel.evaluation.aggregate import aggregate

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.generate_log import CLIENT, WORKLOAD, write_log
-from blocks.file_log_store import FileLogStore
-from blocks.log_partitions import LogPartition, partitions_of
+from blocks.logs.file_log_store import FileLogStore
+from blocks.logs.log_partitions import LogPartition, partitions_of
 from blocks.ports import LogQuery
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.generate_log import CLIENT, WORKLOAD, write_log
-from blocks.file_log_store import FileLogStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.config import RedactionConfig, ValidationConfig
 from flywheel.curation.extraction import extract

@@ -43,7 +43,7 @@ async def open_log_store(config: FlywheelConfig) -> LogStore:
 async def log_store_named(name: str, path: str = "", max_record_bytes: int = 4_000_000) -> LogStore:
     """The log store of that name: 'files' (at `path`), 'elasticsearch' (by environment), or a saved block's."""
     if name == "files":
-        from blocks.file_log_store import FileLogStore
+        from blocks.logs.file_log_store import FileLogStore
 
         if not path:
             raise ConfigError("No log to read: set logs.path (or --logs) to a file or directory of logs.")
@@ -59,11 +59,11 @@ async def log_store_named(name: str, path: str = "", max_record_bytes: int = 4_0
 async def open_dataset_store(connections: ConnectionsConfig) -> DatasetStore:
     """The dataset store that `connections.dataset_store` names."""
     if connections.dataset_store == "embedded":
-        from blocks.directory_dataset_store import DirectoryDatasetStore
+        from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
 
         return DirectoryDatasetStore(home_directory(connections) / "datasets")
     if "://" in connections.dataset_store:
-        from blocks.fsspec_dataset_store import dataset_store_at
+        from blocks.datasets.fsspec_dataset_store import dataset_store_at
 
         return dataset_store_at(connections.dataset_store, home_directory(connections))
     return cast(
@@ -74,7 +74,7 @@ async def open_dataset_store(connections: ConnectionsConfig) -> DatasetStore:
 async def open_run_store(connections: ConnectionsConfig) -> RunStore:
     """The run store that `connections.run_store` names."""
     if connections.run_store == "embedded":
-        from blocks.sqlite_run_store import SqliteRunStore
+        from blocks.history.sqlite_run_store import SqliteRunStore
 
         return SqliteRunStore(home_directory(connections) / "runs.sqlite")
     if connections.run_store == "mongodb":

@@ -32,7 +32,7 @@ class LogQuery(msgspec.Struct, frozen=True):
 
     `traffic_share` is decided by a hash of each record. Where more than `limit` are left, `sampling` says which are
     read: the newest, a uniform choice by the same hash, or one stratified by the tools that the answer calls; see
-    `blocks.sampling`.
+    `blocks.logs.sampling`.
     """
 
     workload_id: str

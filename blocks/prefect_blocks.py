@@ -11,17 +11,17 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from blocks.directory_dataset_store import DirectoryDatasetStore
+from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.datasets.fsspec_block import FsspecDatasets as FsspecDatasets
 from blocks.elasticsearch.block import ElasticsearchLogs as ElasticsearchLogs
-from blocks.file_log_store import FileLogStore
-from blocks.fsspec_block import FsspecDatasets as FsspecDatasets
-from blocks.judge_connection import JudgeModel as JudgeModel
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.local_platform.platform import LocalPlatform
+from blocks.logs.file_log_store import FileLogStore
 from blocks.mongo.block import MongoRuns as MongoRuns
 from blocks.nemo.block import NemoMicroservices as NemoMicroservices
 from blocks.openai_platform.block import OpenAICompatible as OpenAICompatible
 from blocks.openai_platform.block import VllmServer as VllmServer
-from blocks.sqlite_run_store import SqliteRunStore
+from blocks.scoring.judge_connection import JudgeModel as JudgeModel
 from blocks.strict_block import StrictBlock
 
 

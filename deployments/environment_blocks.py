@@ -17,9 +17,9 @@ from prefect.blocks.core import Block
 from prefect.blocks.webhook import Webhook
 from pydantic import SecretStr
 
+from blocks.datasets.fsspec_block import FsspecDatasets
 from blocks.elasticsearch.block import ElasticsearchLogs
 from blocks.elasticsearch.settings import settings_from_environment
-from blocks.fsspec_block import FsspecDatasets
 from blocks.mongo.block import MongoRuns
 from blocks.mongo.connection import connection_from_environment
 from blocks.nemo.block import NemoMicroservices

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow
 
-from blocks.log_partitions import partitions_of
+from blocks.logs.log_partitions import partitions_of
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
 from tasks.curation import Reference, extract_records, validate_records, watermark

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from blocks.endpoint_limits import sharing_limits
+from blocks.endpoints.endpoint_limits import sharing_limits
 from flows.candidate_somewhere import candidate_somewhere
 from flows.curate_partitions import extract_and_validate
 from flows.outcomes import outcome, reraise_stop, uninterrupted

@@ -24,8 +24,8 @@ import flywheel.curation
 import flywheel.datasets
 import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
-from blocks.embedder import stored_embedder
-from blocks.log_query import query_of
+from blocks.endpoints.embedder import stored_embedder
+from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate

@@ -15,10 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from blocks.connections import chat_key, open_dataset_store, open_run_store
-from blocks.judge import Judge, rate
-from blocks.judge_cache import JudgeCache
-from blocks.judge_connection import JudgeConnection, judge_name, open_judge
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
+from blocks.scoring.judge import Judge, rate
+from blocks.scoring.judge_cache import JudgeCache
+from blocks.scoring.judge_connection import JudgeConnection, judge_name, open_judge
 from flywheel.analysis import JudgeHealth
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig

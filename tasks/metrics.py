@@ -8,9 +8,9 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from blocks.embedder import stored_embedder
-from blocks.own_scores import with_own_scores
+from blocks.endpoints.embedder import stored_embedder
 from blocks.ports import DatasetStore
+from blocks.scoring.own_scores import with_own_scores
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.predictions import write_predictions
 from flywheel.progress import Progress

@@ -24,9 +24,9 @@ import flywheel.curation
 import flywheel.records
 import flywheel.redaction
 from blocks.connections import open_dataset_store
-from blocks.file_log_store import FileLogStore
-from blocks.log_partitions import LogPartition
-from blocks.log_query import query_of
+from blocks.logs.file_log_store import FileLogStore
+from blocks.logs.log_partitions import LogPartition
+from blocks.logs.log_query import query_of
 from flywheel.config import FlywheelConfig
 from flywheel.curation.intake import Intake
 from flywheel.curation.partitions import curate_part, join_refused, join_validated, joined_counts

@@ -8,8 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from blocks.chat_client import ChatClient
 from blocks.connections import open_dataset_store
+from blocks.endpoints.chat_client import ChatClient
 from blocks.ports import Endpoint
 from flywheel.candidates import content_hash
 from flywheel.config import FlywheelConfig

@@ -10,8 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from blocks.chat_client import ChatClient
 from blocks.connections import chat_key, open_dataset_store
+from blocks.endpoints.chat_client import ChatClient
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig

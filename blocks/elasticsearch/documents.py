@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from blocks.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
+from blocks.logs.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
 from flywheel.curation.batches import Refusal
 from flywheel.progress import Progress
 from flywheel.records.canonical import content_id_of_json

@@ -1,7 +1,7 @@
 """What a run asks of the log, as queries.
 
 The queries ask for no less than what is wanted. Whether a record is really asked for is decided by
-`blocks.log_query.Scope` when it has been read, for every log store in the same way.
+`blocks.logs.log_query.Scope` when it has been read, for every log store in the same way.
 """
 
 from __future__ import annotations

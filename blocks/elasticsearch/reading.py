@@ -21,9 +21,9 @@ from blocks.elasticsearch.queries import Clause, every, has, no
 from blocks.elasticsearch.settings import ElasticsearchSettings
 from blocks.elasticsearch.slices import pages_of
 from blocks.elasticsearch.survey import CALLED_TOOLS, CHUNK, IDENTITY, choose, in_chunks
-from blocks.log_query import Scope
+from blocks.logs.log_query import Scope
+from blocks.logs.sampling import Sample
 from blocks.ports import LogBatch, LogQuery, Refusal
-from blocks.sampling import Sample
 from flywheel.curation.batches import BatchBuilder
 from flywheel.errors import DataError, TransientRemoteError
 from flywheel.progress import Progress

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from blocks.elasticsearch.pages import Page
 from blocks.elasticsearch.queries import Clause
-from blocks.log_query import Scope
-from blocks.sampling import Sample, stratum_of
+from blocks.logs.log_query import Scope
+from blocks.logs.sampling import Sample, stratum_of
 from flywheel.progress import Progress
 from flywheel.records.log_line import LogLine, Unreadable
 

@@ -16,7 +16,7 @@ from typing import Any
 from elastic_transport import ConnectionError as ConnectionFailed
 from elastic_transport import ConnectionTimeout, TlsError, Transport, TransportApiResponse
 
-from blocks.chat_answers import retry_after
+from blocks.endpoints.chat_answers import retry_after
 from flywheel.errors import TransientRemoteError
 
 RETRIED = frozenset({429, 502, 503, 504})

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from blocks.dataset_manifest import MANIFEST, Manifest, list_files, read_manifest
-from blocks.dataset_staging import NAME, encoded
+from blocks.datasets.dataset_manifest import MANIFEST, Manifest, list_files, read_manifest
+from blocks.datasets.dataset_staging import NAME, encoded
 from blocks.erasure import files
 from flywheel.curation.intake import ERASED
 from flywheel.curation.schema import REJECTED_FILE

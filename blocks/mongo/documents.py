@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from bson import ObjectId
 
-from blocks.run_documents import from_json, searchable, to_json
+from blocks.history.run_documents import from_json, searchable, to_json
 from flywheel.results import CandidateResult, Customization, Evaluation, RunResult
 
 T = TypeVar("T")

@@ -9,13 +9,13 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument
 
+from blocks.history.run_documents import from_json, no_such_run, searchable, several_runs, to_json
 from blocks.mongo.connection import MongoConnection
 from blocks.mongo.documents import Document, documents_of, grouped, parsed, text_of
 from blocks.mongo.run_reader import AT_A_TIME, MOST_TRIES, RunReader
 from blocks.mongo.schema import CHILDREN
 from blocks.mongo.session import MongoSession
 from blocks.ports import BestScore, LedgerEntry
-from blocks.run_documents import from_json, no_such_run, searchable, several_runs, to_json
 from flywheel.errors import TransientRemoteError
 from flywheel.results import JudgeRun, RunResult
 from flywheel.retention import SCORED

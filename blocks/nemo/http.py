@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 
-from blocks.chat_answers import retry_after
+from blocks.endpoints.chat_answers import retry_after
 from blocks.nemo.connection import NemoConnection
 from flywheel.errors import EndpointRefused, RemoteError, RemoteRejected, TransientRemoteError
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from blocks.chat_answers import excerpt, failure_of, retry_after
+from blocks.endpoints.chat_answers import excerpt, failure_of, retry_after
 from flywheel.errors import ConfigError, EndpointRefused, RemoteError, TransientRemoteError
 
 ATTEMPTS = 5

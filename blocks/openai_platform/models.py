@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from blocks.chat_answers import is_completion
+from blocks.endpoints.chat_answers import is_completion
 from blocks.openai_platform.api import Api
 from flywheel.errors import EndpointRefused, RemoteError, RemoteRejected, TransientRemoteError
 from flywheel.progress import Progress

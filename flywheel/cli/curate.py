@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         be_lean()
 
     from blocks.connections import open_dataset_store, open_log_store
-    from blocks.log_query import query_of
+    from blocks.logs.log_query import query_of
     from flywheel.cli.terminal import emit_json, progress_bars
     from flywheel.curation.output_directory import refuse_foreign
     from flywheel.curation.pipeline import curate

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     import contextlib
 
     from blocks.connections import open_dataset_store, open_run_store
-    from blocks.directory_dataset_store import DirectoryDatasetStore
+    from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
     from blocks.erasure.reach import erase
     from flywheel.cli.terminal import emit_json
     from flywheel.errors import ConfigError

@@ -42,7 +42,7 @@ def list_runs(arguments: argparse.Namespace, store: RunStore) -> int:
 
 def export_runs(arguments: argparse.Namespace, store: RunStore) -> int:
     """All history to a file."""
-    from blocks.history_file import export_history
+    from blocks.history.history_file import export_history
 
     path = Path(arguments.file)
     with progress_bars(enabled=not arguments.json) as progress:
@@ -60,7 +60,7 @@ def export_runs(arguments: argparse.Namespace, store: RunStore) -> int:
 
 def import_runs(arguments: argparse.Namespace, store: RunStore) -> int:
     """A file to the history."""
-    from blocks.history_file import import_history
+    from blocks.history.history_file import import_history
 
     with progress_bars(enabled=not arguments.json) as progress:
         done = import_history(store, Path(arguments.file), progress, replace=arguments.replace)

@@ -104,9 +104,9 @@ async def _test(
 ) -> LoadTest:
     from datetime import UTC, datetime
 
-    from blocks.chat_client import ChatClient
     from blocks.connections import open_dataset_store
-    from blocks.load_generator import send_when_due
+    from blocks.endpoints.chat_client import ChatClient
+    from blocks.endpoints.load_generator import send_when_due
     from blocks.ports import Endpoint
     from blocks.run_evidence import evidence_of, logged_times
     from flywheel.config import EvaluationConfig

@@ -35,8 +35,8 @@ def all_scores(
     warnings: list[str] = []
     embedder = config.icl_config.embedder
     if config.metrics_config.arguments or config.metrics_config.custom or embedder.base_url:
-        from blocks.embedder import EndpointEmbedder
-        from blocks.own_scores import with_own_scores
+        from blocks.endpoints.embedder import EndpointEmbedder
+        from blocks.scoring.own_scores import with_own_scores
         from flywheel.progress import silent
 
         made = EndpointEmbedder(embedder) if embedder.base_url else None

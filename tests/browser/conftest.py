@@ -60,7 +60,7 @@ class Paused:
 
     def stored(self) -> RunResult:
         """The run as the run store has it."""
-        from blocks.sqlite_run_store import SqliteRunStore
+        from blocks.history.sqlite_run_store import SqliteRunStore
 
         return SqliteRunStore(Path(self.config.connections.home) / "runs.sqlite").load_run(
             str(self.flow_run_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.sqlite_run_store import SqliteRunStore
+from blocks.history.sqlite_run_store import SqliteRunStore
 
 pytestmark = [
     pytest.mark.slow,

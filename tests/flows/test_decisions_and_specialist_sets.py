@@ -14,8 +14,8 @@ from prefect.client.orchestration import get_client
 from prefect.flow_runs import aresume_flow_run
 
 from blocks.connections import open_dataset_store
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.run_evidence import evidence_of, logged_times
-from blocks.sqlite_run_store import SqliteRunStore
 from flows.run_flywheel import run_flywheel
 from flywheel.config import (
     CandidateConfig,

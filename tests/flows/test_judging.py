@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.connections import open_dataset_store, open_run_store
-from blocks.judge_connection import JudgeModel
 from blocks.ports import DatasetRef
+from blocks.scoring.judge_connection import JudgeModel
 from flywheel.config import (
     CandidateConfig,
     EmbedderConfig,

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from blocks.connections import open_dataset_store, open_run_store
-from blocks.fsspec_block import FsspecDatasets
+from blocks.datasets.fsspec_block import FsspecDatasets
 from blocks.mongo.block import MongoRuns
 from flows.run_flywheel import run_flywheel
 from flywheel.config import FlywheelConfig

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.connections import open_dataset_store, open_run_store
-from blocks.sqlite_run_store import SqliteRunStore
+from blocks.history.sqlite_run_store import SqliteRunStore
 from flows.run_flywheel import all_kept, run_flywheel
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
 from flywheel.errors import ConfigError, DataError, TooFewRecordsError

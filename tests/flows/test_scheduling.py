@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.connections import open_run_store
-from blocks.judge_connection import JudgeModel
+from blocks.scoring.judge_connection import JudgeModel
 from flows.run_flywheel import run_flywheel
 from flywheel.config import (
     BudgetConfig,

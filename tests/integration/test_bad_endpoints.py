@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from blocks.chat_client import ChatClient
+from blocks.endpoints.chat_client import ChatClient
 from blocks.openai_platform.connection import Connection
 from blocks.openai_platform.platform import OpenAIPlatform
 from blocks.ports import Endpoint

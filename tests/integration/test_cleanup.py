@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.local_platform.atomic_json import write_json
 from blocks.local_platform.processes import ProcessRef, spawn_python
 from blocks.ports import LedgerEntry
-from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import main
 from flywheel.config import ConnectionsConfig
 from flywheel.results import RunResult

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blocks.directory_dataset_store import DirectoryDatasetStore
-from blocks.embedder import EndpointEmbedder, stored_embedder
+from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.endpoints.embedder import EndpointEmbedder, stored_embedder
 from flywheel.config import DataSplitConfig, EmbedderConfig, IclConfig
 from flywheel.datasets.embedding import closeness
 from flywheel.datasets.icl import EVAL_FILE, NOT_RUN_FILE, build_icl

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from blocks.directory_dataset_store import DirectoryDatasetStore
-from blocks.file_log_store import FileLogStore
+from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.history.sqlite_run_store import SqliteRunStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import DatasetRef, LogQuery
-from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import main
 from flywheel.config import FlywheelConfig
 from flywheel.curation.deduplication import deduplicate

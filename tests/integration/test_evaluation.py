@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blocks.chat_client import ChatClient
+from blocks.endpoints.chat_client import ChatClient
 from flywheel.config import EvaluationConfig
 from flywheel.errors import EndpointRefused
 from flywheel.evaluation.aggregate import aggregate

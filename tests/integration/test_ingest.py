@@ -10,7 +10,7 @@ import pytest
 from elasticsearch import Elasticsearch as Client
 
 from blocks.connections import log_store_named
-from blocks.file_log_store import FileLogStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.cli.main import main
 from flywheel.progress import silent

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from blocks.judge import FunctionJudge, ModelJudge, rate
-from blocks.judge_cache import JudgeCache
 from blocks.ports import Endpoint
+from blocks.scoring.judge import FunctionJudge, ModelJudge, rate
+from blocks.scoring.judge_cache import JudgeCache
 from flywheel.config import JudgeConfig
 from flywheel.errors import EndpointRefused, RemoteRejected, TransientRemoteError
 from flywheel.judging.questions import JudgeVerdict, Question, questions_for

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.judge import FunctionJudge, ModelJudge
-from blocks.judge_connection import JudgeModel, judge_name, open_judge
+from blocks.scoring.judge import FunctionJudge, ModelJudge
+from blocks.scoring.judge_connection import JudgeModel, judge_name, open_judge
 from flywheel.config import JudgeConfig
 from flywheel.errors import ConfigError
 

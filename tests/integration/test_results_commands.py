@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from blocks.directory_dataset_store import DirectoryDatasetStore
-from blocks.sqlite_run_store import SqliteRunStore
+from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.history.sqlite_run_store import SqliteRunStore
 from flywheel.analysis import Analysis, Difference, Verdict
 from flywheel.cli.main import main
 from flywheel.evaluation.aggregate import aggregate, score_predictions

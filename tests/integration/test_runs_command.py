@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.mongo.connection import MongoConnection
 from blocks.mongo.run_store import MongoRunStore
-from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import main
 from tests.contracts.run_store import entry, run, scored
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.file_log_store import FileLogStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.cli.main import main
 from flywheel.config import ValidationConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from blocks.connections import open_run_store
-from blocks.log_query import query_of
+from blocks.logs.log_query import query_of
 from flywheel.config import CandidateConfig, ConnectionsConfig, FlywheelConfig, LogsConfig
 from flywheel.results import RunResult, RunStatus
 from tasks.curation import watermark

@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from blocks.connections import open_dataset_store, open_run_store
-from blocks.directory_dataset_store import DirectoryDatasetStore
-from blocks.fsspec_dataset_store import FsspecDatasetStore
+from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.datasets.fsspec_dataset_store import FsspecDatasetStore
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.mongo.block import MongoRuns
 from blocks.mongo.run_store import MongoRunStore
-from blocks.sqlite_run_store import SqliteRunStore
 from flywheel.config import ConnectionsConfig
 from flywheel.errors import ConfigError
 

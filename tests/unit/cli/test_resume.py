@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.sqlite_run_store import SqliteRunStore
+from blocks.history.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import build_parser, main
 from flywheel.cli.run import settings_of_run
 from flywheel.config import (

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blocks.file_log_store import FileLogStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract

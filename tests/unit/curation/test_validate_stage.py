@@ -123,7 +123,7 @@ def test_what_can_be_read_as_a_line_but_not_decoded_is_kept_as_text(tmp_path: Pa
 
 
 def curated_text(tmp_path: Path, text: str) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
-    from blocks.file_log_store import FileLogStore
+    from blocks.logs.file_log_store import FileLogStore
     from blocks.ports import LogQuery
     from flywheel.curation.extraction import extract
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blocks.answer_tests import passes
+from blocks.scoring.answer_tests import passes
 from flywheel.config import CustomMetricConfig
 from flywheel.errors import ConfigError, ScoringError
 from flywheel.evaluation.aggregate import scores_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.file_log_store import FileLogStore
+from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.config import FlywheelConfig
 from flywheel.config.redaction import ALL_KINDS, RedactionConfig

@@ -1,0 +1,1 @@
+"""Dataset stores: a local directory, any fsspec URL."""

@@ -1,0 +1,1 @@
+"""Model endpoints: asking them, many at once, within their limits."""

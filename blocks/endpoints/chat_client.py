@@ -1,0 +1,105 @@
+"""Asking a model over the OpenAI chat protocol: the hot path of evaluation."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from blocks.endpoints.chat_answers import read_answer
+from blocks.endpoints.chat_stream import StreamedCompletion
+from blocks.endpoints.endpoint_client import EndpointClient, count_of
+from blocks.endpoints.endpoint_limits import Bounds
+from blocks.ports import Endpoint
+from flywheel.config import EvaluationConfig
+from flywheel.evaluation.runner import Answer
+
+BYTES_PER_TOKEN = 4
+"""Of a request's JSON, about; only a bound on tokens a minute needs it, and is corrected by what the answer states."""
+
+
+class ChatClient:
+    """Asks one endpoint. Use it as an async context manager; one client serves any number of tasks.
+
+    Args:
+        endpoint: Where and which model; its key is read from the environment when the client is entered.
+        config: Time-out of one attempt, number of attempts, bounds, and whether answers are streamed.
+        first_pause: Seconds before the second attempt; see `EndpointClient`.
+        key: The API key, where it does not stand in the environment.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        config: EvaluationConfig,
+        first_pause: float = 0.5,
+        key: str | None = None,
+    ) -> None:
+        self._client = EndpointClient(
+            endpoint,
+            "/chat/completions",
+            timeout_seconds=config.timeout_seconds,
+            max_attempts=config.max_attempts,
+            bounds=Bounds(
+                config.concurrency,
+                config.requests_per_minute,
+                config.tokens_per_minute,
+                config.circuit_seconds,
+            ),
+            first_pause=first_pause,
+            key=key,
+        )
+        self._stream = config.stream
+        self._counts_tokens = config.tokens_per_minute is not None
+        self._encoder = msgspec.json.Encoder()
+
+    async def __aenter__(self) -> ChatClient:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def complete(self, body: dict[str, Any]) -> Answer:
+        """The chat completion for a request body, which is sent as it is, but for what asks for a stream.
+
+        Raises: as `EndpointClient.post`.
+        """
+        if self._stream:
+            return await self._streamed(body)
+        data = self._encoder.encode(body)
+        answered = await self._client.post(data, read_answer, tokens=self._cost(data, body), used=_used)
+        return Answer(answered.value, answered.latency_ms, answered.attempts)
+
+    async def _streamed(self, body: dict[str, Any]) -> Answer:
+        data = self._encoder.encode({**body, "stream": True, "stream_options": {"include_usage": True}})
+        answer = StreamedCompletion()
+        begun = 0.0
+
+        def begin() -> Any:
+            nonlocal answer, begun
+            answer, begun = StreamedCompletion(), time.perf_counter()
+            return answer.feed
+
+        def read(status: int, _: bytes, url: str) -> dict[str, Any]:
+            return read_answer(status, answer.body(), url)
+
+        answered = await self._client.post(
+            data, read, tokens=self._cost(data, body), used=_used, on_body=begin
+        )
+        first = None if answer.first_token is None else (answer.first_token - begun) * 1000
+        return Answer(answered.value, answered.latency_ms, answered.attempts, ttft_ms=first)
+
+    def _cost(self, data: bytes, body: dict[str, Any]) -> int:
+        if not self._counts_tokens:
+            return 0
+        most = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+        return len(data) // BYTES_PER_TOKEN + (most if isinstance(most, int) else 0)
+
+
+def _used(completion: dict[str, Any]) -> int | None:
+    return count_of(completion, "total_tokens")

@@ -1,0 +1,1 @@
+"""History in one SQLite file, and what every run store has in common."""

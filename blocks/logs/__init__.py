@@ -1,0 +1,1 @@
+"""Log files, and what every log store has in common."""

@@ -1,0 +1,1 @@
+"""Scores that something outside gives: judges, users' own functions and commands."""
