@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml exporter/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), about two minutes the first time."
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[local,dev]' -e ./exporter
+	$(BIN)/python -m pip install --quiet --quiet -e '.[local,dev]' -e ./exporter
 	@touch $(STAMP)
 
 clean:

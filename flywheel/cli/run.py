@@ -117,9 +117,11 @@ def run_and_show(
     part: PartConfig | None = None,
 ) -> int:
     """Run one turn under `config` and print what it found."""
+    from flywheel.cli.machine_use import MachineUse
     from flywheel.cli.running import run_here
     from flywheel.cli.show import show_run
 
+    use = MachineUse() if config.connections.platform == "local" else None  # elsewhere others do the work
     result = run_here(
         config,
         run_id=run_id or arguments.resume,
@@ -128,5 +130,11 @@ def run_and_show(
         debug=arguments.debug,
         part=part,
     )
-    show_run(result, config.connections, as_json=arguments.json, most_divergent=DIVERGENT_SHOWN)
+    show_run(
+        result,
+        config.connections,
+        as_json=arguments.json,
+        most_divergent=DIVERGENT_SHOWN,
+        limit=use.limit() if use else "",
+    )
     return 4 if result.status == "failed" else 0

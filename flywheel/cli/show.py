@@ -25,8 +25,13 @@ def show_run(
     as_json: bool,
     most_divergent: int,
     all_scores: bool = False,
+    limit: str = "",
 ) -> None:
-    """Print one run: for programs the results document, for people the whole story."""
+    """Print one run: for programs the results document, for people the whole story.
+
+    Args:
+        limit: What limited the throughput, where the run went on here and that was measured.
+    """
     from flywheel.report.tables import (
         all_scores_rows,
         funnel_rows,
@@ -45,7 +50,8 @@ def show_run(
     print_table(screen, f"{primary_metric_of(run)}: agreement with {reference}", results_rows(run))
     if all_scores:
         print_table(screen, "All scores", all_scores_rows(run))
-    for line in throughput_lines(run):
+    throughput = throughput_lines(run)
+    for line in [*throughput, limit] if throughput and limit else throughput:
         screen.print(plain(line))
     if most_divergent:
         _print_divergent(screen, run, connections, most_divergent)
