@@ -7,6 +7,10 @@ service, and neither holds a connection.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +26,10 @@ _NAMES = {
     "run_store": "'embedded', 'mongodb'",
 }
 """What may stand in a setting beside a saved block, where that is more than the embedded implementation."""
+
+
+BLOCK_SECONDS = 60.0
+"""For how long a run uses a saved block as it was loaded; a key that is replaced takes that long to arrive."""
 
 
 def home_directory(connections: ConnectionsConfig) -> Path:
@@ -131,14 +139,10 @@ async def _from_block(name: str, setting: str, *, embedded: str) -> Any:
 
 async def saved_connection(name: str, setting: str) -> Any:
     """What the saved block '<block type>/<block name>' connects to. Raises: ConfigError that names the setting."""
-    from prefect.blocks.core import Block
-
-    import blocks.prefect_blocks  # noqa: F401  # Prefect finds only classes of blocks that were imported
-
     if "/" not in name:
         raise ConfigError(f"{setting} is {name!r}; use '<block type>/<block name>' of a saved block.")
     try:
-        block: Any = await Block.aload(name)
+        block = await _block(name)
     except ValueError as error:
         raise ConfigError(
             f"{setting} names the block {name!r}, which the Prefect server does not have. "
@@ -147,3 +151,31 @@ async def saved_connection(name: str, setting: str) -> Any:
     if not hasattr(block, "connect"):
         raise ConfigError(f"The block {name!r} cannot be used as {setting}: it has no connect().")
     return block.connect()
+
+
+_REMEMBERED: ContextVar[dict[str, tuple[float, Any]] | None] = ContextVar("remembered_blocks", default=None)
+
+
+@contextmanager
+def remembering_blocks() -> Iterator[None]:
+    """Ask the Prefect server for a saved block once in `BLOCK_SECONDS`, and not in each task anew."""
+    token = _REMEMBERED.set({})
+    try:
+        yield
+    finally:
+        _REMEMBERED.reset(token)
+
+
+async def _block(name: str) -> Any:
+    from prefect.blocks.core import Block
+
+    import blocks.prefect_blocks  # noqa: F401  # Prefect finds only classes of blocks that were imported
+
+    remembered = _REMEMBERED.get()
+    if remembered is None:
+        return await Block.aload(name)
+    loaded, block = remembered.get(name, (-BLOCK_SECONDS, None))
+    if time.monotonic() - loaded >= BLOCK_SECONDS:
+        block = await Block.aload(name)
+        remembered[name] = (time.monotonic(), block)
+    return block

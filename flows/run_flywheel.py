@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from blocks.connections import remembering_blocks
 from blocks.endpoints.endpoint_limits import sharing_limits
 from flows.candidate_somewhere import candidate_somewhere
 from flows.curate_partitions import extract_and_validate
@@ -67,17 +68,28 @@ async def run_flywheel(
         run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
         part: Only some candidates, only some stages, or a part of an earlier run again. Empty: everything.
     """
-    config = with_names(with_overrides(config, overrides or {}))
-    run_id = run_id or str(runtime.flow_run.id)
-    part = await part_to_do(run_id, part, config.connections)
-    earlier = await run_to_repeat(part.of_run, config.connections)
-    if earlier is not None and (fixed := data_settings_in(overrides or {})):
-        raise ConfigError(
-            f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
-        )
-    config = part_of(config, part, earlier)
+    with remembering_blocks():
+        config = with_names(with_overrides(config, overrides or {}))
+        run_id = run_id or str(runtime.flow_run.id)
+        part = await part_to_do(run_id, part, config.connections)
+        earlier = await run_to_repeat(part.of_run, config.connections)
+        if earlier is not None and (fixed := data_settings_in(overrides or {})):
+            raise ConfigError(
+                f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
+            )
+        return await turn(run_id, part_of(config, part, earlier), part, earlier)
+
+
+async def turn(
+    run_id: str, config: FlywheelConfig, part: PartConfig, earlier: RunResult | None
+) -> State[RunResult]:
+    """The run itself, under settings that are final; however it ends, the run store has it.
+
+    Args:
+        earlier: The run that a part is done of again, on its datasets; None makes datasets from the log.
+    """
     check_specialist_set(config)
-    await begin_run(run_id, config)
+    await begin_run(run_id, config, part)
     try:
         await keep_part(run_id, config, part)
         await check_judge_and_metrics(config)
