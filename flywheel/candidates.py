@@ -11,6 +11,9 @@ import msgspec
 from flywheel.config import CandidateConfig, FlywheelConfig, JudgeConfig
 from flywheel.naming import slug
 
+_LONGEST_ID = 12
+_OF_A_DEPLOYMENT = {"model", "context_length", "customize", "deployment_config"}
+
 
 def with_names(config: FlywheelConfig) -> FlywheelConfig:
     """`config` with a unique name for each candidate.
@@ -42,9 +45,23 @@ def content_hash(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def prefix_of(run_id: str) -> str:
+    """How the names of all remote things of a run begin, and of no other run's.
+
+    An id that is short and plain stands in it as it is. Of a longer one its hash does: ids of flow runs begin with the
+    time, so runs that were started together would share the beginning.
+    """
+    plain = len(run_id) <= _LONGEST_ID and run_id.isascii() and run_id.isalnum() and run_id == run_id.lower()
+    return f"fw-{run_id if plain else content_hash(run_id)[:_LONGEST_ID]}-"
+
+
 def deployment_name(run_id: str, candidate: CandidateConfig) -> str:
-    """Name of the candidate's deployment in one run: the same after a restart, another in another run."""
-    return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content_hash(candidate.model)[:8]}"
+    """Name of the candidate's deployment in one run: the same after a restart, another in another run.
+
+    Whatever shapes a deployment shapes its name, so that one with other settings is never adopted.
+    """
+    settings = candidate.model_dump(include=_OF_A_DEPLOYMENT)
+    return f"{prefix_of(run_id)}{slug(candidate.name)}-{content_hash(settings)[:8]}"
 
 
 def judge_of(candidate: CandidateConfig, judge: JudgeConfig) -> CandidateConfig:
@@ -66,4 +83,4 @@ def fine_tune_name(
         candidate.customizer_config.model_dump(),
     ]
     content = content_hash(candidate.model, training_data, settings)
-    return f"fw-{run_id[:12]}-{slug(candidate.name)}-{content[:12]}"
+    return f"{prefix_of(run_id)}{slug(candidate.name)}-{content[:12]}"

@@ -18,6 +18,7 @@ from prefect.logging import get_logger
 
 from blocks.connections import open_dataset_store, open_platform, open_run_store
 from blocks.ports import LedgerEntry, Platform, RunStore
+from flywheel.candidates import prefix_of
 from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.results import RunResult
@@ -159,7 +160,7 @@ class _Cleaning:
         for run in await asyncio.to_thread(self._runs.list_runs, None, None, RUNS_BY_NAME):
             if (self._only and run.run_id not in self._only) or _began(run) > self._newest:
                 continue
-            mine = [(kind, name) for kind, name in existing if name.startswith(f"fw-{run.run_id[:12]}-")]
+            mine = [(kind, name) for kind, name in existing if name.startswith(prefix_of(run.run_id))]
             owner = next((entry for entry in by_run.get(run.run_id, []) if entry.kind == OWNER), None)
             if not mine or await self._life(run.run_id, run, owner) != "dead":
                 continue

@@ -18,6 +18,7 @@ from flywheel.candidates import deployment_name, judge_of
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
+from flywheel.rerun import EVERYTHING, PartConfig, without_unwanted
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from flywheel.resuming import pending, results_that_stand, same_data
 from tasks.cleanup import release
@@ -27,7 +28,7 @@ from tasks.run_owner import record_owner, require_no_other, strike_owner
 
 
 @task(task_run_name="begin run", cache_policy=NO_CACHE)  # the store has waited: away at the start is an error
-async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
+async def begin_run(run_id: str, config: FlywheelConfig, part: PartConfig = EVERYTHING) -> RunResult:
     """Write the run down with its effective settings; a run that is resumed keeps its start and what still stands."""
     await open_log_store(config)  # a missing setting or block is told now, not when the data is ready
     await open_platform(config.connections)
@@ -37,17 +38,18 @@ async def begin_run(run_id: str, config: FlywheelConfig) -> RunResult:
         earlier = await asyncio.to_thread(runs.find_run, run_id)
         await require_no_other(run_id, earlier, await asyncio.to_thread(runs.allocated, run_id))
         await record_owner(config, run_id)
-        await release(config, run_id, ["deployment"], keep=_still_wanted(run_id, config))
+        await release(config, run_id, ["deployment"], keep=_still_wanted(run_id, config, part))
         run = _begun(run_id, config, earlier)
         await asyncio.to_thread(runs.save_run, run)
     return run
 
 
-def _still_wanted(run_id: str, config: FlywheelConfig) -> set[str]:
+def _still_wanted(run_id: str, config: FlywheelConfig, part: PartConfig) -> set[str]:
     """Deployments that a resumed run adopts. Those of candidates that it has no longer, or has changed, go."""
     judge = config.judge_config
     judges = [judge_of(candidate, judge) for candidate in config.candidates] if judge.deployed else []
-    return {deployment_name(run_id, model) for model in [*config.candidates, *judges]}
+    candidates = [without_unwanted(candidate, part) for candidate in config.candidates]
+    return {deployment_name(run_id, model) for model in [*candidates, *judges]}
 
 
 def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> RunResult:

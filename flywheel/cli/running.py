@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 import uuid
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flywheel.errors import FlywheelError
+
 if TYPE_CHECKING:
-    from flywheel.config import FlywheelConfig
+    from flywheel.config import ConnectionsConfig, FlywheelConfig
     from flywheel.rerun import PartConfig
     from flywheel.results import RunResult
 
 T = TypeVar("T")
+SECONDS_TO_LOOK = 5.0
 
 
 def run_here(
@@ -53,7 +57,7 @@ def run_here(
                 with listening(progress):
                     return run_until_stopped(_run(config, run_id, part))
             except (KeyboardInterrupt, TerminationSignal):
-                raise KeyboardInterrupt(f"go on with --resume {run_id}") from None
+                raise KeyboardInterrupt(how_to_go_on(config.connections, run_id)) from None
 
 
 @contextlib.contextmanager
@@ -102,6 +106,27 @@ def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
         if stopped:
             raise KeyboardInterrupt from None
         raise
+
+
+def how_to_go_on(connections: ConnectionsConfig, run_id: str) -> str:
+    """What to do after a run was interrupted: one that was never written down cannot be resumed.
+
+    A history that does not answer within seconds is taken to have it: whoever presses Ctrl-C does not want to wait.
+    """
+    found: list[bool] = []
+
+    def look() -> None:
+        from blocks.connections import open_run_store
+
+        with contextlib.suppress(FlywheelError, OSError):
+            runs = asyncio.run(open_run_store(connections))
+            with contextlib.closing(runs):
+                found.append(runs.find_run(run_id) is not None)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(SECONDS_TO_LOOK)
+    return "the run had not begun" if found == [False] else f"go on with --resume {run_id}"
 
 
 def new_run_id() -> str:

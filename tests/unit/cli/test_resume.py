@@ -10,6 +10,7 @@ import pytest
 from blocks.history.sqlite_run_store import SqliteRunStore
 from flywheel.cli.main import build_parser, main
 from flywheel.cli.run import settings_of_run
+from flywheel.cli.running import how_to_go_on
 from flywheel.config import (
     CandidateConfig,
     ConnectionsConfig,
@@ -84,3 +85,13 @@ def test_a_run_that_is_not_there_is_no_new_run(
 ) -> None:
     assert main(["run", "--resume", "0123456789ac"]) == 3
     assert "0123456789ab" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_is_offered_for_resuming_only_if_it_was_written_down(
+    stored: FlywheelConfig, tmp_path: Path
+) -> None:
+    here = ConnectionsConfig(home=str(tmp_path))
+    assert how_to_go_on(here, "0123456789ab") == "go on with --resume 0123456789ab"
+    assert how_to_go_on(here, "ba9876543210") == "the run had not begun"
+    nobody_knows = here.model_copy(update={"home": "/dev/null/nowhere"})
+    assert "--resume" in how_to_go_on(nobody_knows, "0123456789ab")
