@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from prefect.logging import get_logger
 
+from flywheel.errors import FlywheelError
+
 T = TypeVar("T")
 
 
@@ -40,3 +42,9 @@ def reraise_stop(results: Sequence[Any]) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             raise result
+
+
+def reason_of(error: Exception) -> str:
+    """What a result says of a failure: our errors speak for themselves, of others the kind is told too."""
+    text = str(error) or type(error).__name__
+    return text if isinstance(error, FlywheelError) else f"{type(error).__name__}: {text}"

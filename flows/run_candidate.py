@@ -14,13 +14,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from blocks.ports import Endpoint
-from flows.outcomes import outcome, reraise_stop, uninterrupted
-from flywheel.candidates import judge_of
+from flows.judge_answers import judged
+from flows.outcomes import outcome, reason_of, reraise_stop, uninterrupted
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget
 from flywheel.rerun import EVERYTHING, PartConfig, merged, without_unwanted
@@ -30,7 +29,6 @@ from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
 from tasks.curation import CuratedData, Reference, build_icl_dataset
 from tasks.evaluation import evaluate
 from tasks.gpu_slots import expected_length, slots_of
-from tasks.judging import judge_candidate
 from tasks.rerun import earlier_result
 from tasks.runs import candidate_status, finished_candidate, keep_candidate
 from tasks.slot_queue import GpuSlots, gpu_slots
@@ -71,14 +69,14 @@ async def _result(
     if part.judges_alone:
         if earlier is None:
             raise DataError(f"Run {part.of_run} has no answers of {candidate.name} to judge.")
-        return await _judged(run_id, candidate, earlier, data, config)
+        return await judged(run_id, candidate, earlier, data, config)
     candidate = without_unwanted(candidate, part)
     try:
         result = await _evaluated(run_id, candidate, config, data, part, earlier)
     except NotStarted as reason:
         result = not_started(candidate, reason)
     result = merged(result, earlier)
-    return await _judged(run_id, candidate, result, data, config) if part.wants("judge") else result
+    return await judged(run_id, candidate, result, data, config) if part.wants("judge") else result
 
 
 async def _evaluated(
@@ -177,52 +175,6 @@ async def _customized(
     return customization, await outcome(evaluated())
 
 
-async def _judged(
-    run_id: str,
-    candidate: CandidateConfig,
-    result: CandidateResult,
-    data: CuratedData,
-    config: FlywheelConfig,
-) -> CandidateResult:
-    """`result` with a judge's scores. The candidate's own slots are free by now, so a judge can wait for some."""
-    judge = config.judge_config
-    if not judge.enabled or all(evaluation.predictions is None for evaluation in result.evaluations):
-        return result
-    if judge.deployed:
-        judging = _judged_by_deployed(run_id, candidate, result, data, config)
-    else:
-        judging = judge_candidate(run_id, candidate, result, data.datasets, None, config)
-    judged = await outcome(judging)
-    if not isinstance(judged, Exception):
-        return judged
-    if not isinstance(judged, FlywheelError):
-        get_run_logger().error("Judging %s failed", candidate.name, exc_info=judged)
-    status = "partial" if result.status == "completed" else result.status
-    if isinstance(judged, NotStarted):
-        return msgspec.structs.replace(result, status="pending", error=str(judged), waits_for="window")
-    error = result.error or f"the answers were not judged: {_reason(judged)}"
-    return msgspec.structs.replace(result, status=status, error=error)
-
-
-async def _judged_by_deployed(
-    run_id: str,
-    candidate: CandidateConfig,
-    result: CandidateResult,
-    data: CuratedData,
-    config: FlywheelConfig,
-) -> CandidateResult:
-    judge = config.judge_config
-    model = judge_of(candidate, judge)
-    require_open_window(config, model.name)
-    async with gpu_slots(f"{model.name} of run {run_id}", judge.gpus):
-        require_open_window(config, model.name)
-        try:
-            endpoint = await deploy(run_id, model, config)
-            return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
-        finally:
-            await uninterrupted(shut_down(run_id, model, config))
-
-
 async def with_specialist_set(
     run_id: str,
     candidate: CandidateConfig,
@@ -245,7 +197,7 @@ def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult
     customization = None
     if candidate.customize:
         if isinstance(customized, Exception):
-            customization = Customization(job="", status="failed", error=_reason(customized))
+            customization = Customization(job="", status="failed", error=reason_of(customized))
             evaluation: Any = customized
         else:
             customization, evaluation = customized
@@ -281,10 +233,5 @@ def _as_evaluation(
     if isinstance(result, Exception):
         if not isinstance(result, FlywheelError):
             get_run_logger().error("%s of %s failed", eval_type, candidate.name, exc_info=result)
-        return Evaluation(eval_type=eval_type, model=candidate.model, error=_reason(result))
+        return Evaluation(eval_type=eval_type, model=candidate.model, error=reason_of(result))
     return result
-
-
-def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text if isinstance(error, FlywheelError) else f"{type(error).__name__}: {text}"

@@ -24,7 +24,7 @@ import flywheel.curation
 import flywheel.datasets
 import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
-from blocks.endpoints.embedder import stored_embedder
+from blocks.endpoints.embedder import stored_embedder, vector_search
 from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
@@ -249,19 +249,11 @@ async def build_icl_dataset(
     }
 
     embedder = stored_embedder(config.icl_config.embedder, store)
+    search = await vector_search(config.icl_config.embedder)
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return build_icl(
-            records,
-            sides,
-            out,
-            config.icl_config,
-            config.data_split_config,
-            counter,
-            context,
-            progress,
-            embedder,
-        )
+        icl, split = config.icl_config, config.data_split_config
+        return build_icl(records, sides, out, icl, split, counter, context, progress, embedder, search)
 
     return await find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.fakes.gpu_platform import GpuPlatformServer
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,56 @@ def demo_model_home() -> Path:
     home = Path(base).expanduser().absolute()
     ensure_demo_model(home, silent)
     return home
+
+
+@pytest.fixture(scope="session")
+def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample production log. Only read it: every test of the process has the same."""
+    from flywheel.sample import write_sample_log
+
+    path = tmp_path_factory.mktemp("sample") / "log"
+    write_sample_log(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def oracle(sample_log: Path) -> dict[str, dict[str, object]]:
+    """The production answers of the log by the text of the last user message."""
+    from tests.reading import logged_records
+
+    answers = {}
+    for record in logged_records(sample_log):
+        try:
+            question = [m for m in record["request"]["messages"] if m["role"] == "user"][-1]["content"]
+            message = json.loads(json.dumps(record["response"]["choices"][0]["message"]))
+            for call in message.get("tool_calls") or []:
+                arguments = call["function"]["arguments"]
+                if not isinstance(arguments, str):
+                    call["function"]["arguments"] = json.dumps(arguments)
+        except (AttributeError, KeyError, IndexError, TypeError):  # the sample holds every kind of bad record
+            continue
+        if isinstance(question, list):
+            question = "".join(part.get("text", "") for part in question)
+        answers[str(question)] = message
+    return answers
+
+
+@pytest.fixture(scope="session")
+def platform_server(oracle: dict[str, dict[str, object]]) -> Iterator[GpuPlatformServer]:
+    from tests.fakes.gpu_platform import GpuPlatformServer
+
+    with GpuPlatformServer(oracle) as server:
+        yield server
+
+
+@pytest.fixture
+def gpu_platform(prefect_api: object, platform_server: GpuPlatformServer) -> GpuPlatformServer:
+    """The platform in the state of a fresh server, saved as the block `fake-gpu-platform/main`.
+
+    Which Prefect server it is saved on is the business of `prefect_api`, which each folder has its own of.
+    """
+    from tests.fakes.gpu_platform import GpuPlatformBlock
+
+    platform_server.forget()
+    GpuPlatformBlock(url=platform_server.url).save("main", overwrite=True)
+    return platform_server

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from blocks.connections import saved_connection
 from blocks.endpoints.chat_answers import document_of, excerpt
 from blocks.endpoints.endpoint_client import EndpointClient, count_of
 from blocks.endpoints.endpoint_limits import Bounds
 from blocks.ports import DatasetStore, Endpoint
 from flywheel.config import EmbedderConfig
 from flywheel.datasets.embedding import Embedder, TextKind, unit_rows
+from flywheel.datasets.neighbours import VectorSearch
 from flywheel.datasets.similarity import Floats
-from flywheel.errors import DatasetError, EndpointRefused, RemoteRejected, TransientRemoteError
+from flywheel.errors import ConfigError, DatasetError, EndpointRefused, RemoteRejected, TransientRemoteError
 from flywheel.progress import Progress
 
 STAGE = "embed"
@@ -194,3 +197,25 @@ def stored_embedder(config: EmbedderConfig, store: DatasetStore) -> Embedder | N
         return None
     name = {"base_url": config.base_url, "model": config.model, "most_characters": config.most_characters}
     return StoredVectors(EndpointEmbedder(config), name, store)
+
+
+async def vector_search(config: EmbedderConfig) -> VectorSearch | None:
+    """What `search` of the settings names; None for 'exact', which needs nothing from outside.
+
+    Raises: ConfigError.
+    """
+    if config.search == "exact":
+        return None
+    from blocks.elasticsearch.settings import settings_from_environment
+    from blocks.elasticsearch.store import ElasticsearchLogStore
+    from blocks.elasticsearch.vectors import ElasticsearchVectors
+
+    if config.search == "elasticsearch":
+        return ElasticsearchVectors(settings_from_environment(os.environ))
+    found = await saved_connection(config.search, "icl_config.embedder.search")
+    if not isinstance(found, ElasticsearchLogStore):
+        raise ConfigError(
+            f"icl_config.embedder.search names the block {config.search!r}, which is no Elasticsearch; use 'exact', "
+            "'elasticsearch' or a saved block of the type Flywheel Elasticsearch Logs."
+        )
+    return ElasticsearchVectors(found.settings)

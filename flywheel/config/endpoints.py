@@ -19,6 +19,11 @@ class EmbedderConfig(Settings):
     api_key_env: KeyVariable = Field(
         default="", description="Environment variable that holds the endpoint's key. Empty: it wants none."
     )
+    search: str = Field(
+        default="exact",
+        description="What finds the nearest vectors: 'exact' compares each with each in this process, 'elasticsearch' "
+        "asks the one that the ELASTICSEARCH_* variables name; else a saved block of one. Needs base_url and model.",
+    )
     batch_size: int = Field(default=64, ge=1, le=2048, description="Texts in one request.")
     most_characters: int = Field(
         default=8_000,
@@ -41,4 +46,8 @@ class EmbedderConfig(Settings):
     def _address_and_model_go_together(self) -> EmbedderConfig:
         if bool(self.base_url) != bool(self.model):
             raise ValueError("an embedder needs both base_url and model; leave both empty for none")
+        if self.search != "exact" and not self.base_url:
+            raise ValueError(
+                f"search is {self.search!r}, and there are no vectors without base_url and model"
+            )
         return self

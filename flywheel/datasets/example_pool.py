@@ -47,7 +47,7 @@ class ExamplePool:
         self._rows = logged
         self.clusters: list[str] = chosen["cluster"].to_pylist()
         self.classes: list[str] = chosen["answer_class"].to_pylist()
-        self.tools = [frozenset() if c == NO_TOOL else frozenset(c.split("+")) for c in self.classes]
+        self.tools = list(map(tools_of, self.classes))
         self.texts: list[str] = logged["text"].to_pylist()
         self._parse = parse_function_arguments
         self._count = count
@@ -75,6 +75,11 @@ class ExamplePool:
         if position not in self._shingles:
             self._shingles[position] = shingles(self.texts[position])
         return self._shingles[position]
+
+
+def tools_of(answer_class: str) -> frozenset[str]:
+    """The tools that answers of this class call."""
+    return frozenset() if answer_class == NO_TOOL else frozenset(answer_class.split("+"))
 
 
 def choose(assignment: pa.Table, seed: int, most: int = MOST_EXAMPLES) -> pa.Table:

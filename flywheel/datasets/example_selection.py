@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from flywheel.config import IclConfig
 from flywheel.datasets.embedding import Embedder, closeness
-from flywheel.datasets.example_pool import ExamplePool
+from flywheel.datasets.example_pool import ExamplePool, tools_of
+from flywheel.datasets.neighbours import Neighbours, Ranked, Searched, VectorSearch
 from flywheel.datasets.similarity import Floats, Hashes, LexicalIndex, jaccard, shingles
 from flywheel.progress import Progress, silent
 
@@ -49,18 +52,24 @@ def select(
     seed: int,
     embedder: Embedder | None = None,
     progress: Progress = silent,
-) -> Iterator[list[int]]:
+    search: VectorSearch | None = None,
+) -> Generator[list[int], None, None]:
     """Yield for each item the pool's positions of its examples, in the order in which they should stand.
 
     Args:
         embedder: Says what is close; None compares texts by their characters.
+        search: Searches the vectors; None compares each with each, here.
     """
     if config.example_selection == "uniform_distribution":
         yield from _select_uniform(items, pool, config, seed)
         return
-    blocks = _lexical(items, pool) if embedder is None else _embedded(items, pool, embedder, progress)
-    for item, to_pool in zip(items, (row for block in blocks for row in block), strict=True):
-        yield _closest_and_cover(item, to_pool, pool, config)
+    if embedder is None:
+        seen = _ranked(_lexical(items, pool), pool)
+    else:
+        seen = _embedded(items, pool, embedder, progress, search)
+    with closing(seen):
+        for item, neighbours in zip(items, seen, strict=True):
+            yield _closest_and_cover(item, neighbours, pool, config)
 
 
 def relevant_quota(max_examples: int, relevance_ratio: float) -> int:
@@ -74,40 +83,49 @@ def _lexical(items: Sequence[Item], pool: ExamplePool) -> Iterator[Floats]:
         yield index.similarities([item.text for item in items[start : start + BLOCK]])
 
 
+def _ranked(blocks: Iterable[Floats], pool: ExamplePool) -> Generator[Neighbours, None, None]:
+    for block in blocks:
+        for row in block:
+            yield Ranked(row, pool.classes)
+
+
 def _embedded(
-    items: Sequence[Item], pool: ExamplePool, embedder: Embedder, progress: Progress
-) -> Iterator[Floats]:
+    items: Sequence[Item],
+    pool: ExamplePool,
+    embedder: Embedder,
+    progress: Progress,
+    search: VectorSearch | None,
+) -> Generator[Neighbours, None, None]:
     passages = embedder.embed(pool.texts, "passage", progress)
     queries = embedder.embed([item.text for item in items], "query", progress)
     for item, query in zip(items, queries, strict=True):
         item.has_vector = not np.isnan(query[0])
-    for start in range(0, len(items), BLOCK):
-        yield closeness(queries[start : start + BLOCK], passages)
+    if search is None:
+        starts = range(0, len(items), BLOCK)
+        yield from _ranked((closeness(queries[start : start + BLOCK], passages) for start in starts), pool)
+        return
+    with search.index(passages, pool.classes) as index:
+        for item, query in zip(items, queries, strict=True):
+            of_offered_tools = {name for name in set(pool.classes) if tools_of(name) <= item.tools}
+            yield Searched(partial(index.nearest, query), of_offered_tools if item.has_vector else ())
 
 
-def _closest_and_cover(item: Item, to_pool: Floats, pool: ExamplePool, config: IclConfig) -> list[int]:
+def _closest_and_cover(item: Item, neighbours: Neighbours, pool: ExamplePool, config: IclConfig) -> list[int]:
     """The closest examples, then the closest of tools not yet shown; the closest of all stands last.
 
     When no tool is left to show, the next closest fill the places: the number of examples is exact if the
     pool and the budget allow it. What has no vector is not close to anything.
     """
-    by_closeness = _order(to_pool)
     choice = _Choice(item, pool, config)
-    choice.take(by_closeness, relevant_quota(config.max_examples, config.relevance_ratio))
-    choice.take(by_closeness, config.max_examples, lambda position: _shows_more(position, choice, pool))
-    choice.take(by_closeness, config.max_examples)
-    return sorted(choice.taken, key=lambda position: (to_pool[position], -position))
-
-
-def _order(to_pool: Floats) -> list[int]:
-    """Positions from the closest on, equal ones in their order, those that are no number left out; sorting whole
-    keys gives the same on every machine.
-    """
-    known = np.flatnonzero(~np.isnan(to_pool))
-    rank = (to_pool[known].astype(np.float64) * 2**30).astype(np.int64)
-    keys = np.sort((-rank << 32) + known)
-    order: list[int] = (keys & (2**32 - 1)).tolist()
-    return order
+    choice.take(neighbours.closest(), relevant_quota(config.max_examples, config.relevance_ratio))
+    shown = {pool.classes[taken] for taken in choice.taken}
+    choice.take(
+        neighbours.closest(without=shown),
+        config.max_examples,
+        lambda position: _shows_more(position, choice, pool),
+    )
+    choice.take(neighbours.closest(), config.max_examples)
+    return sorted(choice.taken, key=lambda position: (neighbours.closeness(position), -position))
 
 
 def _shows_more(position: int, choice: _Choice, pool: ExamplePool) -> bool:
@@ -151,14 +169,16 @@ class _Choice:
         self._unfit: set[int] = set()
 
     def take(
-        self, positions: Sequence[int], up_to: int, wanted: Callable[[int], bool] = lambda position: True
+        self, positions: Iterable[int], up_to: int, wanted: Callable[[int], bool] = lambda position: True
     ) -> None:
-        """Take the first that fit and are wanted, until `up_to` are taken in all."""
+        """Take the first that fit and are wanted, until `up_to` are taken in all; no more are looked at."""
+        if len(self.taken) >= up_to or self._left <= 0:
+            return
         for position in positions:
-            if len(self.taken) >= up_to or self._left <= 0:
-                return
             if position not in self._unfit and wanted(position):
                 self._try(position)
+                if len(self.taken) >= up_to or self._left <= 0:
+                    return
 
     def take_one(self, positions: Iterator[int]) -> bool:
         """Take the first that fits; False when none does."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
 from flywheel.datasets.example_selection import Item, select
 from flywheel.datasets.examples import Message, append_text, example_text, insert_turns
+from flywheel.datasets.neighbours import VectorSearch
 from flywheel.datasets.validated_rows import Rows, read_assignment, take_rows
 from flywheel.errors import DataError
 from flywheel.progress import Progress
@@ -52,6 +54,7 @@ def build_icl(
     context_length: int,
     progress: Progress,
     embedder: Embedder | None = None,
+    search: VectorSearch | None = None,
 ) -> dict[str, Any]:
     """Write the files above into `out`.
 
@@ -61,6 +64,7 @@ def build_icl(
         counter: Counts the candidate's tokens.
         context_length: The candidate's context, in tokens; the smaller of it and `max_context_length` counts.
         embedder: Says which examples are close to an item; None compares texts by their characters.
+        search: Searches the embedder's vectors; None compares each with each, here.
 
     Returns:
         {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
@@ -69,7 +73,7 @@ def build_icl(
 
     Raises:
         DataError: No item got enough examples, so there is nothing to evaluate.
-        RemoteError: The embedder failed.
+        RemoteError: The embedder or the search failed.
     """
     context = min(context_length, config.max_context_length)
     table = read_assignment(assignment)
@@ -88,18 +92,13 @@ def build_icl(
     tally = _Tally()
     names = chosen["record_id"].to_pylist()
     with (
+        # a search ends when the last item has its examples, and just as well when something fails before
+        closing(select(items, pool, config, split.random_seed, embedder, progress, search)) as selected,
         (out / EVAL_FILE).open("wb") as kept,
         (out / EXAMPLES_FILE).open("wb") as lineage,
         (out / NOT_RUN_FILE).open("wb") as not_run,
     ):
-        for done, (row, item, examples) in enumerate(
-            zip(
-                calls,
-                items,
-                select(items, pool, config, split.random_seed, embedder, progress),
-                strict=True,
-            )
-        ):
+        for done, (row, item, examples) in enumerate(zip(calls, items, selected, strict=True)):
             progress(STAGE, done, len(items))
             request, used, added = _compose(row["request"], examples, pool, config, prices, item.budget)
             if used < config.min_examples:

@@ -38,7 +38,6 @@ from flywheel.config import (
 )
 from flywheel.results import RunResult
 from tests.fakes.gpu_platform import GpuPlatformBlock, GpuPlatformServer
-from tests.flows.conftest import oracle, sample_log  # noqa: F401  # fixtures
 
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
@@ -93,8 +92,8 @@ def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def run(
     prefect_ui: str,
-    sample_log: Path,  # noqa: F811
-    oracle: dict[str, dict[str, object]],  # noqa: F811
+    sample_log: Path,
+    oracle: dict[str, dict[str, object]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Paused]:
     """A whole run, up to where it waits for a person."""

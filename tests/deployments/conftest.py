@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from flywheel.cli.prefect_server import SERVER_SETTINGS, free_port
-from tests.flows.conftest import sample_log  # noqa: F401  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -1,4 +1,4 @@
-"""A started Prefect server as people have one, a platform, a small log, and a process that starts runs to be killed."""
+"""A started Prefect server as people have one, settings of a small run, and a process that starts runs to be killed."""
 
 from __future__ import annotations
 
@@ -23,22 +23,13 @@ from flywheel.config import (
     LogsConfig,
 )
 from flywheel.results import RunResult
-from flywheel.sample import write_sample_log
-from tests.fakes.gpu_platform import GpuPlatformBlock, GpuPlatformServer
-from tests.flows.conftest import oracle as oracle  # the right answers of the sample log
+from tests.fakes.gpu_platform import GpuPlatformServer
 
 ITEMS = 12
 
 
 @pytest.fixture(scope="package")
-def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sample") / "log"
-    write_sample_log(path)
-    return path
-
-
-@pytest.fixture(scope="package")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server process with its services, in a home of its own; Prefect of this process points at it."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -60,21 +51,8 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             os.environ["PREFECT_HOME"] = before
 
 
-@pytest.fixture(scope="package")
-def platform_server(oracle: dict[str, dict[str, object]]) -> Iterator[GpuPlatformServer]:
-    with GpuPlatformServer(oracle) as server:
-        yield server
-
-
 @pytest.fixture
-def platform(prefect_url: str, platform_server: GpuPlatformServer) -> GpuPlatformServer:
-    platform_server.forget()
-    GpuPlatformBlock(url=platform_server.url).save("main", overwrite=True)
-    return platform_server
-
-
-@pytest.fixture
-def config(sample_log: Path, tmp_path: Path, platform: GpuPlatformServer) -> FlywheelConfig:
+def config(sample_log: Path, tmp_path: Path, gpu_platform: GpuPlatformServer) -> FlywheelConfig:
     """One candidate; slots that do not run out while the leases of killed runs do."""
     return FlywheelConfig(
         workload_id="support-router",
@@ -158,10 +136,10 @@ class Runner:
 
 
 @pytest.fixture(scope="package")
-def runner(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+def runner(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     runner = Runner(
         tmp_path_factory.mktemp("runner") / "stderr.log",
-        {"PREFECT_API_URL": prefect_url, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "600"},
+        {"PREFECT_API_URL": prefect_api, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "600"},
     )
     yield runner
     runner.close()

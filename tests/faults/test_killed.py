@@ -64,14 +64,14 @@ def elsewhere(config: FlywheelConfig, home: Path) -> FlywheelConfig:
 
 
 def test_killed_at_the_boundaries_of_its_steps_a_run_ends_as_if_undisturbed(
-    config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer, tmp_path: Path
+    config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer, tmp_path: Path
 ) -> None:
     record = tmp_path / "boundaries.txt"
     assert runner.run(config, "undisturbed", record=record) == 0, runner.tail()
-    expected, answers = what_was_found(stored(config, "undisturbed")), platform.asked
+    expected, answers = what_was_found(stored(config, "undisturbed")), gpu_platform.asked
     passed = list(dict.fromkeys(record.read_text().split("\n")[:-1]))
     assert set(CONSEQUENT) <= set(passed), passed
-    platform.forget()
+    gpu_platform.forget()
 
     other = elsewhere(config, tmp_path / "other")
     boundaries = [boundary for boundary in passed if KILLS == "all" or boundary in CONSEQUENT]
@@ -80,19 +80,19 @@ def test_killed_at_the_boundaries_of_its_steps_a_run_ends_as_if_undisturbed(
     assert runner.run(other, "disturbed") == 0, runner.tail()
 
     assert what_was_found(stored(other, "disturbed")) == expected
-    assert len(platform.happened("submitted")) == 1
-    assert platform.deployments == {}
+    assert len(gpu_platform.happened("submitted")) == 1
+    assert gpu_platform.deployments == {}
     # What was under way when the process died is asked again; what was answered is not.
     assert answers == 3 * ITEMS
-    assert platform.asked <= answers + CONCURRENCY * 3 * 6
+    assert gpu_platform.asked <= answers + CONCURRENCY * 3 * 6
 
 
 @pytest.mark.parametrize("seed", range(RANDOM_SEEDS))
 def test_killed_at_random_moments_a_run_goes_on(
-    seed: int, config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer
+    seed: int, config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
-    platform.misbehave.answer_seconds = 0.05
-    platform.misbehave.train_seconds = 1.0
+    gpu_platform.misbehave.answer_seconds = 0.05
+    gpu_platform.misbehave.train_seconds = 1.0
     draw = random.Random(seed)
     kills = 0
     for _ in range(3):
@@ -104,9 +104,9 @@ def test_killed_at_random_moments_a_run_goes_on(
     assert runner.run(config, "run") == 0, runner.tail()
 
     assert stored(config, "run").status == "completed"
-    assert len(platform.happened("submitted")) == 1
-    assert platform.deployments == {}
-    assert platform.asked <= 3 * ITEMS + 3 * CONCURRENCY * kills
+    assert len(gpu_platform.happened("submitted")) == 1
+    assert gpu_platform.deployments == {}
+    assert gpu_platform.asked <= 3 * ITEMS + 3 * CONCURRENCY * kills
 
 
 @pytest.fixture

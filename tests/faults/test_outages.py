@@ -30,7 +30,7 @@ def stored(config: FlywheelConfig, run_id: str) -> RunResult:
 
 
 def test_two_runs_of_the_same_settings_at_once_share_datasets_and_nothing_else(
-    config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer
+    config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
     pids = [runner.start(config, run_id) for run_id in ("one", "two")]
     assert [runner.wait(pid) for pid in pids] == [0, 0], runner.tail()
@@ -40,56 +40,56 @@ def test_two_runs_of_the_same_settings_at_once_share_datasets_and_nothing_else(
     for kind in ("status", "candidates", "datasets", "eval set"):  # the funnel says who was first to remember
         assert found[0][kind] == found[1][kind]
     assert one.datasets["datasets"] == two.datasets["datasets"]
-    assert len(platform.happened("submitted")) == 2
-    assert len(set(platform.happened("deployed"))) == 2
-    assert platform.deployments == {}
+    assert len(gpu_platform.happened("submitted")) == 2
+    assert len(set(gpu_platform.happened("deployed"))) == 2
+    assert gpu_platform.deployments == {}
 
 
 def test_a_run_that_is_being_worked_on_is_not_resumed_by_another_process(
-    config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer
+    config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
-    platform.misbehave.train_seconds = 600
+    gpu_platform.misbehave.train_seconds = 600
     first = runner.start(config, "run")
     deadline = time.monotonic() + 100
-    while not platform.happened("submitted") and time.monotonic() < deadline:
+    while not gpu_platform.happened("submitted") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert runner.run(config, "run") != 0
     assert "is being worked on by process" in runner.tail()
-    for job in platform.jobs.values():
+    for job in gpu_platform.jobs.values():
         job["ends"] = 0
     assert runner.wait(first) == 0, runner.tail()
-    assert len(platform.happened("submitted")) == 1
+    assert len(gpu_platform.happened("submitted")) == 1
 
 
 def test_a_platform_that_answers_502_for_a_while_delays_a_run_and_no_more(
-    config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer
+    config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
-    platform.misbehave.lost_deploy_answers = 3  # at the waits between tries: 2 + 8 + 30 seconds
+    gpu_platform.misbehave.lost_deploy_answers = 3  # at the waits between tries: 2 + 8 + 30 seconds
     assert runner.run(config, "run") == 0, runner.tail()
 
     assert stored(config, "run").status == "completed"
-    assert len(platform.happened("deployed")) == 1
-    assert platform.deployments == {}
+    assert len(gpu_platform.happened("deployed")) == 1
+    assert gpu_platform.deployments == {}
 
 
 def test_a_disk_that_is_full_ends_in_a_clear_state_that_a_rerun_completes(
-    config: FlywheelConfig, runner: Runner, platform: GpuPlatformServer
+    config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
     code = runner.run(config, "run", largest_file=140_000)  # bytes: the training rows do not fit
 
     assert code not in (0, None)
     assert "File too large" in runner.tail() or "disk" in runner.tail().lower()
-    assert platform.events == []
+    assert gpu_platform.events == []
     assert runner.run(config, "run") == 0, runner.tail()
     assert stored(config, "run").status == "completed"
     assert not list(Path(config.connections.home).rglob("*.partial"))
 
 
 def test_a_run_outlives_a_prefect_server_and_a_database_that_are_away_during_its_training(
-    config: FlywheelConfig, prefect_url: str, platform: GpuPlatformServer, tmp_path: Path
+    config: FlywheelConfig, prefect_api: str, gpu_platform: GpuPlatformServer, tmp_path: Path
 ) -> None:
-    api = urlsplit(prefect_url)
-    platform.misbehave.train_seconds = 600
+    api = urlsplit(prefect_api)
+    gpu_platform.misbehave.train_seconds = 600
     with mongo_server(tmp_path / "mongodb") as mongo:
         database = urlsplit(mongo.uri)
         before_prefect = TcpProxy((str(api.hostname), int(api.port or 0)))
@@ -109,11 +109,11 @@ def test_a_run_outlives_a_prefect_server_and_a_database_that_are_away_during_its
             away = config.model_copy(update={"connections": connections})
             pid = runner.start(away, "run")
             deadline = time.monotonic() + 120
-            while not platform.happened("submitted") and time.monotonic() < deadline:
+            while not gpu_platform.happened("submitted") and time.monotonic() < deadline:
                 time.sleep(0.1)
             before_prefect.down()
             before_mongo.down()
-            for job in platform.jobs.values():
+            for job in gpu_platform.jobs.values():
                 job["ends"] = 0
             time.sleep(15)
             before_mongo.up()
@@ -124,5 +124,5 @@ def test_a_run_outlives_a_prefect_server_and_a_database_that_are_away_during_its
             runner.close()
             before_prefect.close()
             before_mongo.close()
-    assert platform.deployments == {}
-    assert len(platform.happened("submitted")) == 1
+    assert gpu_platform.deployments == {}
+    assert len(gpu_platform.happened("submitted")) == 1

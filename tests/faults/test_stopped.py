@@ -50,26 +50,26 @@ def test_a_stopped_run_leaves_nothing_running_and_goes_on_when_resumed(
     signals: list[signal.Signals],
     config: FlywheelConfig,
     runner: Runner,
-    platform: GpuPlatformServer,
+    gpu_platform: GpuPlatformServer,
 ) -> None:
-    platform.misbehave.train_seconds = 600
+    gpu_platform.misbehave.train_seconds = 600
     before = asyncio.run(_taken_or_none())
     if step.startswith(("shut down", "keep")):
-        platform.misbehave.train_seconds = 0.1
+        gpu_platform.misbehave.train_seconds = 0.1
     began = time.monotonic()
     code = runner.run(config, "run", stop_at=step, signals=signals)
 
     assert time.monotonic() - began < MOST_SECONDS
     assert code == 130, runner.tail()
-    assert platform.deployments == {}
-    assert [job["state"] for job in platform.jobs.values() if job["state"] == "running"] == []
+    assert gpu_platform.deployments == {}
+    assert [job["state"] for job in gpu_platform.jobs.values() if job["state"] == "running"] == []
     assert state_of(config, "run") == ("cancelled", 0)
     assert asyncio.run(_taken_or_none()) == before
 
-    platform.misbehave.train_seconds = 0.05
+    gpu_platform.misbehave.train_seconds = 0.05
     assert runner.run(config, "run") == 0, runner.tail()
     assert state_of(config, "run") == ("completed", 0)
-    assert platform.deployments == {}
+    assert gpu_platform.deployments == {}
 
 
 async def _taken_or_none() -> int:
