@@ -24,6 +24,7 @@ from prefect.client.schemas.objects import Variable
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_logger
 
+from flywheel.progress import listener
 from flywheel.scheduling.slots import UNKNOWN_SECONDS, Claim, startable
 from tasks.slot_lease import GPU_LIMIT, NOT_FOUND, Lease, take, with_server
 
@@ -85,7 +86,7 @@ async def _take_in_turn(who: str, slots: int, training: int, expected_seconds: f
         "expected_seconds": round(expected_seconds, 1),
         "looks": 0,
     }
-    told = False
+    stage, told = f"wait for GPU slots {who}", False
     try:
         while True:
             claims, free = await with_server(lambda client: _look(client, name, claim))
@@ -94,7 +95,12 @@ async def _take_in_turn(who: str, slots: int, training: int, expected_seconds: f
             if name in startable(living, free, now):
                 held = await _take_both(slots, training)
                 if held is not None:
+                    if told:
+                        listener()(stage, 1, 1, "")
                     return held
+            listener()(
+                stage, 0, 1, f"{slots + training} wanted, {free} free; prefect gcl inspect {GPU_LIMIT}"
+            )
             if not told:
                 told = True
                 get_logger("flywheel").info(

@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import (
 from prefect.exceptions import ObjectNotFound
 
 from flywheel.errors import ConfigError
+from flywheel.progress import listening
 from tasks.slot_lease import GPU_LIMIT
 from tasks.slot_queue import CLAIM_PREFIX, gpu_slots
 
@@ -108,11 +109,15 @@ async def test_more_slots_than_there_are_is_an_error_and_no_wait(prefect_api: No
                 raise AssertionError("got slots that are not there")
 
 
-async def test_who_is_cancelled_while_waiting_withdraws_the_claim(prefect_api: None) -> None:
+async def test_who_waits_says_so_and_withdraws_the_claim_when_cancelled(prefect_api: None) -> None:
+    told: list[tuple[str, int]] = []
     async with limit_of(1), gpu_slots("holder", 1):
-        waiting = asyncio.create_task(_hold("waiter", 1))
-        while not await claims():
+        with listening(lambda stage, done, total, detail="": told.append((f"{stage}: {detail}", done))):
+            waiting = asyncio.create_task(_hold("waiter", 1))
+        while not told:
             await asyncio.sleep(0.1)
+        assert told[0] == ("wait for GPU slots waiter: 1 wanted, 0 free; prefect gcl inspect gpu", 0)
+        assert await claims()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
