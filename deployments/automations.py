@@ -24,12 +24,16 @@ OF_OUR_FLOWS: Related = [
 ]
 
 
-def crash_zombies() -> AutomationCore:
-    """A flow run that sent heartbeats and then nothing at all is crashed: its process or its host is gone."""
+def crash_zombies(seconds: int = SECONDS_WITHOUT_HEARTBEAT) -> AutomationCore:
+    """A flow run that sent heartbeats and then nothing at all is crashed: its process or its host is gone.
+
+    Args:
+        seconds: Silence that means death; more than the period of the heartbeats.
+    """
     return AutomationCore(
         name="flywheel: crash zombies",
         description="Marks a flow run as crashed when its process has not been heard of for "
-        f"{SECONDS_WITHOUT_HEARTBEAT} seconds.",
+        f"{seconds} seconds.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.*"},
@@ -37,14 +41,14 @@ def crash_zombies() -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=SECONDS_WITHOUT_HEARTBEAT),
+            within=timedelta(seconds=seconds),
         ),
         actions=[
             ChangeFlowRunState(
                 name=None,
                 state=StateType.CRASHED,
                 force=False,
-                message=f"No heartbeat for {SECONDS_WITHOUT_HEARTBEAT} s: the process or its host is gone.",
+                message=f"No heartbeat for {seconds} s: the process or its host is gone.",
             )
         ],
     )

@@ -5,7 +5,8 @@
 It registers the block types, saves the blocks that the environment describes (see `deployments.environment_blocks`),
 and creates what is missing of the work pool, the GPU limit, the variables and the automations. The sizes of a limit and
 the values of a variable that are there already are kept, since people change them; automations are brought up to date.
-Run it again after `prefect deploy --all`, so that crashed runs are cleaned up after.
+Run it again after each `prefect deploy`, so that crashed runs are cleaned up after and run forms take no parameter that
+does not exist.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import blocks.prefect_blocks as our_blocks
 from blocks.strict_block import StrictBlock
 from deployments.automations import clean_up_after, crash_zombies, notifications
 from deployments.environment_blocks import NOTIFY, described
+from deployments.run_forms import close_run_forms
 from flywheel.errors import ConfigError, FlywheelError
 
 GPU_LIMIT = "gpu"
@@ -71,6 +73,7 @@ async def bootstrap(environment: Mapping[str, str], pool: str = "local") -> list
             automations += notifications(webhook_id)
         for automation in automations:
             lines.append(await _automation(client, automation))
+        lines += await close_run_forms(client)
     return lines
 
 

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flywheel.cli.prefect_server import SERVER_SETTINGS
+from flywheel.errors import FlywheelError
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "local"
@@ -47,11 +48,11 @@ def main() -> int:
         try:
             serve = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
             server = stack.enter_context(_process("server", serve, environment))
+            _load_prefect()  # seconds of work for another core while the server comes up
             _wait_for(f"{url}/api/health", server, stop)
-            _once(["-m", "deployments.bootstrap"], environment, stop)
+            _prepare(environment, stop)
             _once(["-m", "prefect", "--no-prompt", "deploy", "--all"], environment, stop)
-            # Once more: the automation that cleans up names a deployment, which is there only now.
-            _once(["-m", "deployments.bootstrap"], environment, stop)
+            _prepare(environment, stop)  # once more, for what needs the deployments
             work = ["worker", "start", "--pool", POOL, "--name", f"{POOL}-{os.getpid()}"]
             worker = stack.enter_context(_process("worker", work, environment))
             stack.callback(
@@ -76,6 +77,9 @@ def main() -> int:
         except subprocess.CalledProcessError as error:
             print(f"This failed: {' '.join(map(str, error.cmd[1:]))}", file=sys.stderr)
             return 1
+        except FlywheelError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
     print("Everything is down.", flush=True)
     return 0
 
@@ -138,6 +142,22 @@ def _process(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
                 break
+
+
+def _load_prefect() -> None:
+    import deployments.bootstrap  # noqa: F401
+
+
+def _prepare(environment: dict[str, str], stop: _Stop) -> None:
+    """The bootstrap, in this process: one of its own would need longer to start than for its work."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from deployments.bootstrap import bootstrap
+
+    stop.check()
+    with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+        asyncio.run(asyncio.wait_for(bootstrap(environment, POOL), START_SECONDS))
+    stop.check()
 
 
 def _once(arguments: list[str], environment: dict[str, str], stop: _Stop) -> None:

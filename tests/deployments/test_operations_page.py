@@ -13,6 +13,7 @@ from prefect.events.schemas.automations import AutomationCore
 from deployments.automations import notifications
 from deployments.bootstrap import VARIABLES, block_types
 from flywheel.cli.main import build_parser
+from flywheel.cli.prefect_server import SERVER_SETTINGS
 from flywheel.config import FlywheelConfig
 from flywheel.overrides import load_config
 
@@ -47,6 +48,15 @@ def test_the_example_of_an_automation_is_one_that_prefect_takes() -> None:
 def test_a_command_line_is_one_that_the_command_takes(line: str) -> None:
     words = line.replace(" ...", "").split()[1:]
     assert build_parser().parse_args(words).command == "run"
+
+
+def test_the_settings_of_a_server_are_those_that_are_shipped() -> None:
+    told = dict(re.findall(r"^(PREFECT_SERVER_\w+)=(\S+)", PAGE, re.MULTILINE))
+    compose = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text(encoding="utf-8"))
+    composed = compose["services"]["prefect"]["environment"]
+    assert len(told) >= 5
+    assert told.items() <= SERVER_SETTINGS.items()
+    assert told.items() <= composed.items()
 
 
 def test_blocks_variables_and_messages_are_named_as_they_are() -> None:
