@@ -1,4 +1,4 @@
-"""A whole run over a log in Elasticsearch, named by a saved block."""
+"""A whole run over a log in Elasticsearch, which searches its vectors as well, named by a saved block."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from blocks.elasticsearch.block import ElasticsearchLogs
 from blocks.elasticsearch.connection import connect
 from blocks.elasticsearch.template import MAPPINGS
 from flows.run_flywheel import run_flywheel
-from flywheel.config import FlywheelConfig
+from flywheel.config import EmbedderConfig, FlywheelConfig, IclConfig
 from flywheel.results import RunResult
 from tests.fakes.elasticsearch_server import elasticsearch_server
+from tests.fakes.openai_provider import OpenAIProvider
 from tests.reading import logged_records
 
 pytestmark = [
@@ -30,18 +31,27 @@ INDEX = "log-store-sample"
 async def test_a_run_gives_the_same_from_elasticsearch_as_from_the_files_it_was_loaded_from(
     config: FlywheelConfig, prefect_api: None, sample_log: Path, tmp_path: Path
 ) -> None:
-    config = config.model_copy(update={"candidates": config.candidates[:1]})
-    from_files = await result_of(config, "from-files")
-    with elasticsearch_server(tmp_path) as url:
+    name = "flywheel-elasticsearch-logs/production"
+    with OpenAIProvider() as embeddings, elasticsearch_server(tmp_path) as url:
+        here = EmbedderConfig(base_url=embeddings.url, model="embed")
+        there = here.model_copy(update={"search": name})
+        config = config.model_copy(
+            update={"candidates": config.candidates[:1], "icl_config": IclConfig(embedder=here)}
+        )
+        from_files = await result_of(config, "from-files")
         block = ElasticsearchLogs(hosts=[url], index=INDEX)
         await block.asave("production", overwrite=True)
         load(block, logged_records(sample_log))
-        connections = {"log_store": "flywheel-elasticsearch-logs/production"}
-        changed = {"connections": config.connections.model_copy(update=connections)}
+        changed = {
+            "connections": config.connections.model_copy(update={"log_store": name}),
+            "icl_config": IclConfig(embedder=there),
+        }
         from_server = await result_of(config.model_copy(update=changed), "from-server")
     assert from_server.status == "completed"
     assert from_server.eval_set == from_files.eval_set
     assert scores(from_server) == scores(from_files)
+    compared, searched = Path(config.connections.home, "datasets").glob("icl/*/examples.jsonl")
+    assert searched.read_bytes() == compared.read_bytes() != b""
 
 
 async def result_of(config: FlywheelConfig, run_id: str) -> RunResult:
