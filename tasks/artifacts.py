@@ -15,6 +15,7 @@ from flywheel.naming import slug
 from flywheel.report import analysis_tables
 from flywheel.report.bounded import bounded
 from flywheel.report.certificate import certificate_markdown
+from flywheel.report.commands import command
 from flywheel.report.escaping import cell, table_text
 from flywheel.report.html.pictures import score_picture
 from flywheel.report.html.svg import as_image
@@ -52,7 +53,10 @@ async def publish_results(run: RunResult, config: FlywheelConfig, data: CuratedD
 
 def _tables(run: RunResult, divergent: list[Row]) -> list[tuple[str, str, list[Row], str, str]]:
     """Kind, title, rows, where all of them are, and what to say where there are none."""
-    report, results = f"flywheel report {run.run_id}", f"flywheel results {run.run_id}"
+    report, results, divergents = (
+        command(f"{name} {run.run_id}", run.config.get("connections"))
+        for name in ("report", "results", "divergent")
+    )
     tables = analysis_tables
     return [
         ("verdicts", "Verdicts", tables.verdict_rows(run), report, "No verdict was reached in this run."),
@@ -72,7 +76,7 @@ def _tables(run: RunResult, divergent: list[Row]) -> list[tuple[str, str, list[R
             "divergent",
             f"Divergent answers, worst {MOST_DIVERGENT}",
             divergent,
-            f"flywheel divergent {run.run_id}",
+            divergents,
             "No answer differs from production's.",
         ),
         (

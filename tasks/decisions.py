@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import time
 from datetime import UTC, datetime
 from typing import Literal
@@ -25,6 +26,7 @@ from flywheel.decisions import CHECKLIST, latest_decision, undecided, with_decis
 from flywheel.errors import FlywheelError
 from flywheel.progress import listener
 from flywheel.report.analysis_tables import verdict_rows
+from flywheel.report.commands import command
 from flywheel.report.escaping import markdown
 from flywheel.results import RunResult
 
@@ -95,7 +97,7 @@ async def _decide(
     flow_run_id = UUID(str(runtime.flow_run.id))
     left = max(1.0, deadline - time.monotonic())
     stage = f"decision on {candidate}"
-    how = f"Resume the run in the Prefect UI, or: flywheel decide {run_id} {candidate} --approve --by NAME"
+    how = f"Resume the run in the Prefect UI, or: {_decide_command(run_id, candidate, config)}"
     listener()(stage, 0, 1, how)
     watching = asyncio.create_task(
         _resume_when_over(flow_run_id, run_id, candidate, config, deadline, look_every)
@@ -115,8 +117,15 @@ async def _decide(
         await _record(run_id, candidate, config, form)
 
 
+def _decide_command(run_id: str, candidate: str, config: FlywheelConfig) -> str:
+    return command(
+        f"decide {run_id} {shlex.quote(candidate)} --approve --by NAME", config.connections.model_dump()
+    )
+
+
 def form_text(run: RunResult, candidate: str) -> str:
     """What stands above the form: the verdicts, and where to look."""
+    report = command(f"report {run.run_id}", run.config.get("connections"))
     lines = [f"## {markdown(candidate)}", "", "It was surfaced. What do you decide?", ""]
     lines += [
         f"- {row['evaluation']}: **{row['verdict']}**, {markdown(str(row['against production']))} against production "
@@ -126,7 +135,7 @@ def form_text(run: RunResult, candidate: str) -> str:
     ]
     lines += [
         "",
-        f"Read its divergent answers first: `flywheel report {run.run_id}`, or the artifacts of this run. "
+        f"Read its divergent answers first: `{report}`, or the artifacts of this run. "
         "Nothing is promoted or deployed by this form.",
     ]
     return "\n".join(lines)
@@ -151,11 +160,10 @@ async def _resume_when_over(
             continue
         if not decided:
             get_run_logger().warning(
-                "Nobody decided of %s within %g hours. Use: flywheel decide %s %s --approve --by NAME",
+                "Nobody decided of %s within %g hours. Use: %s",
                 candidate,
                 config.decision_config.wait_hours,
-                run_id,
-                candidate,
+                _decide_command(run_id, candidate, config),
             )
         with contextlib.suppress(NotPausedError):  # somebody has just sent the form
             await aresume_flow_run(flow_run_id, run_input=DecisionForm(by=NOBODY).model_dump())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +118,10 @@ def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsCo
     rows = asyncio.run(_divergent(run, connections, most))
     if not rows:
         return
-    screen.print(f"\nDivergent answers, worst {len(rows)} (more: flywheel divergent {run.run_id})")
+    from flywheel.report.commands import command
+
+    more = command(f"divergent {run.run_id}", connections.model_dump())
+    screen.print(f"\nDivergent answers, worst {len(rows)} (more: {more})")
     for row in rows:
         screen.print(plain(f"\n  [{row['candidate']} {row['evaluation']}] {row['difference']}"))
         for label in ("prompt", "reference answer", "candidate's answer"):
@@ -137,30 +139,22 @@ async def _divergent(run: RunResult, connections: ConnectionsConfig, most: int) 
 
 def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsConfig) -> None:
     from blocks.connections import home_directory
+    from flywheel.report.commands import command
     from flywheel.report.evaluation_set import remarks
     from flywheel.report.next_steps import conclusion, next_steps
 
-    home = home_directory(connections)
+    home, found_in = home_directory(connections), connections.model_dump()
     screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
     screen.print(plain(conclusion(run)))
     for remark in remarks(run):
         screen.print(plain(remark))
-    for step in next_steps(run):
+    for step in next_steps(run, found_in):
         screen.print(plain(f"  - {step}"))
     history = f"history in {'runs.sqlite' if connections.run_store == 'embedded' else connections.run_store}"
     at_home = connections.dataset_store == "embedded"
     datasets = f"datasets and predictions in {'datasets/' if at_home else connections.dataset_store}"
     screen.print(plain(f"Kept in {home}: {history}, {datasets}."))
-    prefix = "" if connections.home == "" else f"FLYWHEEL_HOME={shlex.quote(str(home))} "
-    changed = {
-        name: value
-        for name in ("run_store", "dataset_store")
-        if (value := getattr(connections, name)) != "embedded"
-    }
-    suffix = "".join(
-        f" --set {shlex.quote(f'connections.{name}={value}')}" for name, value in changed.items()
-    )
     screen.print("Look further:")
-    screen.print(plain(f"  {prefix}flywheel results {run.run_id}{suffix}    every score of this run"))
-    screen.print(plain(f"  {prefix}flywheel runs{suffix}                    history"))
+    for words, what in ((f"results {run.run_id}", "every score of this run"), ("runs", "history")):
+        screen.print(plain(f"  {command(words, found_in)}    {what}"))
     screen.print("  prefect server start             then open the run and its artifacts in the browser")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
 from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced, undecided
+from flywheel.report.commands import command
 from flywheel.report.numbers import score_text
 from flywheel.report.summary import best_evaluation
 from flywheel.report.tables import primary_score
@@ -27,14 +32,18 @@ def conclusion(run: RunResult) -> str:
     return f"No verdict was reached in this run. The best score was {named}."
 
 
-def next_steps(run: RunResult) -> list[str]:
-    """What to do now, most important first; each is one sentence with the command for it."""
-    steps = []
+def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> list[str]:
+    """What to do now, most important first; each is one sentence with the command for it.
+
+    `connections` are the settings under which the run was found, where those are not its own.
+    """
+    steps, found_in = [], run.config.get("connections") if connections is None else connections
     for name in undecided(run):
         left = [point for point, done in checklist_of(run, name).items() if not done]
+        decide = command(f"decide {run.run_id} {shlex.quote(name)} --approve --by NAME", found_in)
         steps.append(
             f"{name} was surfaced. Go through its checklist ({', '.join(left) or 'all points are done'}), then "
-            f"record what you decide: flywheel decide {run.run_id} {name} --approve --by NAME."
+            f"record what you decide: {decide}."
         )
     for candidate in run.candidates:
         name = candidate.candidate
@@ -64,7 +73,7 @@ def next_steps(run: RunResult) -> list[str]:
             "the divergent answers: the reference may be what is wrong."
         )
     steps.append(
-        f"Read the divergent answers, worst first: flywheel divergent {run.run_id}. A high score says nothing about "
-        "what is wrong in the rest."
+        f"Read the divergent answers, worst first: {command(f'divergent {run.run_id}', found_in)}. A high score says "
+        "nothing about what is wrong in the rest."
     )
     return steps

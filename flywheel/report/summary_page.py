@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flywheel.report.analysis_tables import cost_rows, regression_rows, verdict_rows
+from flywheel.report.commands import command
 from flywheel.report.escaping import markdown
 from flywheel.report.evaluation_set import remarks
 from flywheel.report.next_steps import conclusion, next_steps
@@ -59,7 +60,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "- Look at the divergent answers: a high score says nothing about what is wrong in the rest.",
         "- Compare tokens × latency, not scores alone: a smaller model may write longer answers.",
         "- Nothing has been promoted or deployed, and nothing will be: that is a person's decision.",
-        f"- Everything on one page, with charts: `flywheel report {run.run_id}`.",
+        f"- Everything on one page, with charts: `{command(f'report {run.run_id}', run.config.get('connections'))}`.",
         "",
     ]
     return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""Commands for readers of a report: they find the run wherever it is kept."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+
+from flywheel.report.commands import command
+from flywheel.report.next_steps import next_steps
+from flywheel.report.summary_page import summary_markdown
+from tests.unit.report.full_run import full_run
+
+
+def test_a_run_in_the_usual_stores_needs_no_more_than_its_id() -> None:
+    assert command("results 3f2a", None) == "flywheel results 3f2a"
+    usual = {"home": "", "run_store": "embedded", "dataset_store": "embedded", "platform": "nemo"}
+    assert command("results 3f2a", usual) == "flywheel results 3f2a"
+
+
+def test_stores_of_ones_own_are_named_and_a_shell_reads_them_as_they_are() -> None:
+    url = "s3://bucket/with space"
+    typed = command("runs", {"home": "/h m", "run_store": "mongodb", "dataset_store": url})
+    assert shlex.split(typed) == [
+        *("FLYWHEEL_HOME=/h m", "flywheel", "runs"),
+        *("--set", "connections.run_store=mongodb", "--set", f"connections.dataset_store={url}"),
+    ]
+
+
+def test_every_next_step_finds_the_run_where_it_is_kept_or_where_it_was_found() -> None:
+    kept = msgspec.structs.replace(full_run(), config={"connections": {"run_store": "mongodb"}})
+    typed = [step for step in next_steps(kept) if "flywheel " in step]
+    assert typed
+    assert all("--set connections.run_store=mongodb" in step for step in typed)
+    assert "--set connections.run_store=mongodb`" in summary_markdown(kept)
+    assert not any("mongodb" in step for step in next_steps(kept, {"run_store": "embedded"}))
