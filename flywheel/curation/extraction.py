@@ -21,9 +21,10 @@ from flywheel.curation.schema import EXTRACTED, REJECTED_FILE
 from flywheel.errors import DataError
 from flywheel.progress import Progress
 
-PART_ROWS = 20_000
-PART_BYTES = 64_000_000
-"""A part ends at whichever comes first: validation takes a part at a time, on as many cores as there are."""
+PART_ROWS = 2_500
+PART_BYTES = 8_000_000
+"""A part ends at whichever comes first. Validation takes a part at a time on each core, from the second part on: small
+ones let it begin early and end on all cores together."""
 
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
 REPEATING = ["workload_id", "client_id", "conversation_id", "description", "file"]

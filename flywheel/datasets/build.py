@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from flywheel.datasets.evaluation_rows import encode_line
 from flywheel.datasets.rendering_worker import RenderJob, render
 from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
 from flywheel.progress import Progress
-from flywheel.worker_pool import work_off, worker_count
+from flywheel.worker_pool import WorkerPool, work_off, worker_count
 
 STAGE = "write datasets"
 FILES = {
@@ -137,10 +138,21 @@ def _render_all(
 ) -> list[tuple[RenderJob, npt.NDArray[np.int64]]]:
     """Run the jobs; with each goes where its rows end in its file."""
     ends: dict[int, npt.NDArray[np.int64]] = {}
-    for position, of_job in work_off(render, jobs, worker_count(len(jobs)) if total >= pool_from else 1):
+    if total < pool_from:
+        rendered = work_off(render, jobs, workers=1)
+    else:  # the in-context examples are chosen at the same time and take one core
+        rendered = _in_processes(jobs, max(1, worker_count(len(jobs)) - 1))
+    for position, of_job in rendered:
         ends[position] = of_job
         progress(STAGE, sum(map(len, ends.values())), total)
     return [(job, ends[position]) for position, job in enumerate(jobs)]
+
+
+def _in_processes(jobs: list[RenderJob], workers: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    with WorkerPool(render, workers) as pool:
+        for job in jobs:
+            pool.submit(job)
+        yield from pool.results()
 
 
 class _Spools:

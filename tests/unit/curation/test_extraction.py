@@ -54,12 +54,12 @@ def test_the_counts_add_up_and_every_line_is_somewhere(
 
 
 def test_parts_end_by_rows_and_by_bytes_so_that_memory_is_bounded(tmp_path: Path) -> None:
-    extract([batch(4_000) for _ in range(11)], tmp_path / "rows", silent)
+    extract([batch(500) for _ in range(11)], tmp_path / "rows", silent)
     rows = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "rows").glob(EXTRACTED_FILES))]
-    assert rows == [20_000, 20_000, 4_000]
-    extract([batch(10, size=1_000_000) for _ in range(14)], tmp_path / "bytes", silent)
+    assert rows == [2_500, 2_500, 500]
+    extract([batch(1, size=1_000_000) for _ in range(18)], tmp_path / "bytes", silent)
     rows = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "bytes").glob(EXTRACTED_FILES))]
-    assert rows == [70, 70]
+    assert rows == [8, 8, 2]
 
 
 def test_an_error_while_writing_comes_up_and_is_not_left_in_a_thread(tmp_path: Path) -> None:
