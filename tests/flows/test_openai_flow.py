@@ -23,7 +23,8 @@ from flywheel.config import (
     LogsConfig,
 )
 from flywheel.results import RunResult
-from tests.fakes.openai_provider import Faults, OpenAIProvider
+from tests.fakes.openai_api.state import Faults
+from tests.fakes.openai_provider import OpenAIProvider
 from tests.flows.traces import stored_by_prefect
 
 pytestmark = [

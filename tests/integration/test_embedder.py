@@ -17,7 +17,8 @@ from flywheel.datasets.icl import EVAL_FILE, NOT_RUN_FILE, build_icl
 from flywheel.errors import EndpointRefused, RemoteRejected, TransientRemoteError
 from flywheel.progress import silent
 from flywheel.token_counters import UpperBoundCounter
-from tests.fakes.openai_provider import OpenAIProvider, vector_of
+from tests.fakes.openai_api.embeddings import vector_of
+from tests.fakes.openai_provider import OpenAIProvider
 from tests.unit.datasets.tables import Call, read_lines, write_tables
 
 TEXTS = ["where is my parcel", "cancel the order", "my parcel is late", "refund please", "talk to a human"]
