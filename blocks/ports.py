@@ -17,6 +17,7 @@ import msgspec
 from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig, LoraConfig, TrainingConfig
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
+from flywheel.dataset_retention import StoredDataset
 from flywheel.progress import Progress
 from flywheel.results import Customization, EvalItem, Evaluation, JudgeRun, Prediction, RunResult
 from flywheel.tokens import TokenCounter
@@ -114,8 +115,33 @@ class DatasetStore(Protocol):
     def erased(self) -> frozenset[str]:
         """The ids of all records that were noted so."""
 
-    def sweep(self, older_than: timedelta = ...) -> list[str]:
+    @property
+    def scratch_folder(self) -> Path:
+        """The local directory that all scratch lies below."""
+
+    def sweep(self, older_than: timedelta = ..., *, dry_run: bool = False) -> list[str]:
         """Remove what makers that are gone left behind; nothing younger that somebody may be writing."""
+
+    def published(self) -> list[StoredDataset]:
+        """All datasets that bear the name which follows from their manifest; others are not ours.
+
+        Raises DatasetError where one cannot be read: nobody knows then what it was made from.
+        """
+
+    def remove(self, name: str, unused_since: datetime) -> bool:
+        """Remove a dataset. False, and it stays, where it was made or found since then; and where it is not there."""
+
+    def look_into(self, name: str) -> Path:
+        """A local directory with the dataset's files, checked only where somebody else could have changed them."""
+
+    def revised(self, name: str) -> AbstractContextManager[Path]:
+        """A directory with the dataset's files and manifest; what it holds in the end is the dataset from then on."""
+
+    def serve(self, history: str) -> None:
+        """Note that runs of this history (`RunStore.identity`) refer to datasets here."""
+
+    def histories(self) -> frozenset[str]:
+        """The histories that were noted so."""
 
 
 class Staging(Protocol):
@@ -204,6 +230,9 @@ class RunStore(Protocol):
 
     def allocated(self, run_id: str | None = None) -> list[LedgerEntry]:
         """What is noted and not struck off, of one run where given, oldest first."""
+
+    def identity(self) -> str:
+        """An id of this history, 16 hexadecimal digits, made once and kept as long as it exists."""
 
     def close(self) -> None: ...
 

@@ -12,7 +12,8 @@ from prefect.states import Completed
 
 from flywheel.config import ConnectionsConfig
 from flywheel.report.bounded import bounded
-from tasks.cleanup import Freed, clean_up
+from tasks.cleanup import clean_up
+from tasks.freed import Freed
 from tasks.slots_cleanup import clean_up_slots
 
 EMBEDDED = ConnectionsConfig()  # a default instance shows in the form of the Prefect UI; a factory does not
@@ -25,18 +26,21 @@ async def cleanup(
     older_than_minutes: float = 10.0,
     dry_run: bool = False,
     run_ids: list[str] | None = None,
+    datasets_older_than_days: float = 30.0,
 ) -> State[list[Freed]]:
-    """Free deployments, jobs, half-written datasets and claims on GPU slots of runs that are no longer alive.
+    """Free deployments, jobs and claims on GPU slots of runs that are no longer alive, and datasets nothing refers to.
 
     Args:
         connections: Where history, datasets and models are.
         older_than_minutes: What was asked for more recently is left alone.
         dry_run: Only say what would be freed.
         run_ids: Only what these runs hold; a run named here counts as dead where nobody can tell. Empty: all.
+        datasets_older_than_days: Datasets that were made or found more recently are left alone.
     """
     found = await clean_up(
         connections,
         older_than=timedelta(minutes=older_than_minutes),
+        datasets_older_than=timedelta(days=datasets_older_than_days),
         dry_run=dry_run,
         run_ids=run_ids or [],
     )

@@ -16,16 +16,21 @@ from functools import partial
 import msgspec
 from prefect.logging import get_logger
 
-from blocks.connections import open_dataset_store, open_platform, open_run_store
+from blocks.connections import open_platform, open_run_store
 from blocks.ports import LedgerEntry, Platform, RunStore
 from flywheel.candidates import prefix_of
 from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.results import RunResult
+from tasks.datasets_cleanup import clean_up_datasets
+from tasks.freed import Freed as Freed
 from tasks.run_owner import OWNER, Life, life_of
 
 HOW_TO_FREE = {"deployment": "shut_down", "fine-tune": "cancel_fine_tune", "evaluation": "cancel_evaluation"}
 """Kinds of the ledger, and the method of a platform that frees one by its name."""
+
+UNUSED = timedelta(days=30)
+"""How long nobody must have made or found a dataset before it may go; a monthly run still finds its own."""
 
 RUNS_BY_NAME = 200
 """Newest runs whose names are looked for on the platform."""
@@ -33,41 +38,31 @@ RUNS_BY_NAME = 200
 DIED = "The process that worked on it died. Go on with: flywheel run ... --resume"
 
 
-class Freed(msgspec.Struct, frozen=True):
-    """One thing that was found, and what became of it."""
-
-    kind: str
-    name: str
-    run_id: str
-    done: str
-    why: str = ""
-
-    @property
-    def is_left(self) -> bool:
-        """Whether it is still there although it should not be."""
-        return self.done == "not freed"
-
-
 async def clean_up(
     connections: ConnectionsConfig,
     *,
     older_than: timedelta,
+    datasets_older_than: timedelta = UNUSED,
     dry_run: bool = False,
     run_ids: Collection[str] = (),
 ) -> list[Freed]:
-    """Free what dead runs hold on platforms, in the store of datasets and in the queue for GPU slots.
+    """Free what dead runs hold on platforms, and datasets that nothing refers to.
 
     Args:
         connections: Where history, datasets and models are; a platform other than this one is found by the ledger.
         older_than: What was asked for more recently is left alone.
+        datasets_older_than: Datasets that were made or found more recently are left alone.
         dry_run: Find and tell; free nothing.
-        run_ids: Only what these runs hold. One named here counts as dead where nobody can tell.
+        run_ids: Only what these runs hold on platforms. One named here counts as dead where nobody can tell.
 
     What cannot be freed now stays in the ledger, for the next time.
     """
+    now = datetime.now(UTC)
     with contextlib.closing(await open_run_store(connections)) as runs:
-        cleaning = _Cleaning(connections, runs, datetime.now(UTC) - older_than, dry_run, set(run_ids))
-        return await cleaning.done()
+        found = await _Cleaning(connections, runs, now - older_than, dry_run, set(run_ids)).done()
+        if not run_ids:
+            found += await clean_up_datasets(connections, runs, now - datasets_older_than, dry_run=dry_run)
+        return found
 
 
 class _Cleaning:
@@ -87,8 +82,6 @@ class _Cleaning:
         for run_id, held in by_run.items():
             await self._clean_run(run_id, held)
         await self._clean_by_name({entry.name for entry in entries}, by_run)
-        if not self._only:
-            await self._clean_datasets()
         return self._found
 
     async def _clean_run(self, run_id: str, held: list[LedgerEntry]) -> None:
@@ -169,13 +162,6 @@ class _Cleaning:
                     await self._attempt(
                         kind, name, run.run_id, "by name", partial(free, platform, kind, name)
                     )
-
-    async def _clean_datasets(self) -> None:
-        if self._dry_run:
-            return  # the store of datasets has its own guard of age, and tells only what it did
-        store = await open_dataset_store(self._connections)
-        for place in await asyncio.to_thread(store.sweep):
-            self._found.append(Freed("dataset", place, "", "removed", "left half-written"))
 
     async def _attempt(
         self, kind: str, name: str, run_id: str, why: str, freeing: Callable[[], Awaitable[None]]

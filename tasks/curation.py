@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,8 @@ import flywheel.curation
 import flywheel.datasets
 import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
+from blocks.datasets.dataset_manifest import content_of as content_in
+from blocks.datasets.dataset_manifest import read_manifest
 from blocks.endpoints.embedder import stored_embedder, vector_search
 from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
@@ -37,6 +38,7 @@ from flywheel.curation.split_history import split_with_history
 from flywheel.curation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
+from flywheel.errors import DatasetError
 from flywheel.history.carry import with_kept
 from flywheel.history.memory import kept_ids, read_kept
 from flywheel.history.standing import standing_of
@@ -297,9 +299,10 @@ def of_all_records(config: FlywheelConfig) -> dict[str, str]:
 
 def content_of(dataset: Path, below: str = "") -> str:
     """SHA-256 over the names and checksums of a published dataset's files, of those under `below` if given."""
-    files = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["files"]
-    listing = sorted((file["path"], file["sha256"]) for file in files if file["path"].startswith(below))
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+    manifest = read_manifest(dataset)
+    if manifest is None:
+        raise DatasetError(f"There is no dataset in {dataset}. Run again to make it.")
+    return content_in(manifest, below)
 
 
 def source_hash(*packages: ModuleType) -> str:

@@ -37,6 +37,8 @@ async def begin_run(run_id: str, config: FlywheelConfig, part: PartConfig = EVER
     with contextlib.closing(runs):
         earlier = await asyncio.to_thread(runs.find_run, run_id)
         await require_no_other(run_id, earlier, await asyncio.to_thread(runs.allocated, run_id))
+        store = await open_dataset_store(config.connections)
+        await asyncio.to_thread(lambda: store.serve(runs.identity()))
         await record_owner(config, run_id)
         await release(config, run_id, ["deployment"], keep=_still_wanted(run_id, config, part))
         run = _begun(run_id, config, earlier)

@@ -182,8 +182,8 @@ async def _withdraw(name: str) -> None:
         await asyncio.shield(with_server(delete, patience=10.0))
 
 
-async def dead_claims() -> list[str]:
-    """Names of the claims that nobody has renewed for a while, by the server's clock."""
+async def dead_claims(after: float = DEAD_AFTER_SECONDS) -> list[str]:
+    """Names of the claims that nobody has renewed for so many seconds, by the server's clock."""
     probe = f"{CLAIM_PREFIX}probe_{uuid.uuid4().hex[:8]}"
 
     async def look(client: PrefectClient) -> list[Variable]:
@@ -198,7 +198,7 @@ async def dead_claims() -> list[str]:
         variable.name: _seconds(variable.updated) for variable in variables if variable.updated is not None
     }
     now = times.pop(probe, 0.0)
-    return sorted(name for name, updated in times.items() if now - updated >= DEAD_AFTER_SECONDS)
+    return sorted(name for name, updated in times.items() if now - updated >= after)
 
 
 async def remove_claim(name: str) -> None:

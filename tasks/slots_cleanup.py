@@ -18,26 +18,32 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-from tasks.cleanup import Freed
+from tasks.freed import Freed
 from tasks.slot_lease import GPU_LIMIT, with_server
-from tasks.slot_queue import dead_claims, remove_claim
+from tasks.slot_queue import DEAD_AFTER_SECONDS, dead_claims, remove_claim
 
 GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 QUIET_SECONDS = 600
 
 
-async def clean_up_slots(*, dry_run: bool = False) -> list[Freed]:
+async def clean_up_slots(
+    *, dry_run: bool = False, dead_after: float = DEAD_AFTER_SECONDS, quiet_for: float = QUIET_SECONDS
+) -> list[Freed]:
     """Remove claims that nobody renews; free slots that are taken although no run of ours is going on.
 
     The second happens where a server keeps its leases in memory and was started anew: it then never frees them.
+
+    Args:
+        dead_after: Seconds after which a claim that was not renewed is that of a process that died.
+        quiet_for: Seconds for which no run of ours must have been going on: a lease still runs out by itself then.
     """
     word = "would be freed" if dry_run else "freed"
     found = []
-    for name in await dead_claims():
+    for name in await dead_claims(dead_after):
         if not dry_run:
             await remove_claim(name)
         found.append(Freed("claim on GPU slots", name, "", word, "nobody renews it"))
-    taken = await with_server(_forgotten)
+    taken = await with_server(lambda client: _forgotten(client, quiet_for))
     if taken:
         if not dry_run:
             await with_server(_reset)
@@ -45,7 +51,7 @@ async def clean_up_slots(*, dry_run: bool = False) -> list[Freed]:
     return found
 
 
-async def _forgotten(client: PrefectClient) -> int:
+async def _forgotten(client: PrefectClient, quiet_for: float) -> int:
     try:
         limit = await client.read_global_concurrency_limit_by_name(GPU_LIMIT)
     except ObjectNotFound:
@@ -53,10 +59,10 @@ async def _forgotten(client: PrefectClient) -> int:
     if not limit.active_slots:
         return 0
     ours = FlowFilter(name=FlowFilterName(any_=["flywheel", "candidate"]))
-    lately: Any = datetime.now(UTC) - timedelta(seconds=QUIET_SECONDS)
+    lately: Any = datetime.now(UTC) - timedelta(seconds=quiet_for)
     for filtered in (
         FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON))),
-        FlowRunFilter(end_time=FlowRunFilterEndTime(after_=lately)),  # its lease may still run out by itself
+        FlowRunFilter(end_time=FlowRunFilterEndTime(after_=lately)),
     ):
         if await client.read_flow_runs(flow_filter=ours, flow_run_filter=filtered, limit=1):
             return 0

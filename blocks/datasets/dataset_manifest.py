@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from flywheel.dataset_retention import StoredDataset
 from flywheel.errors import DatasetError
+from flywheel.naming import slug
 
 SCHEMA_VERSION = 1
 """Of the manifest and of the tables of `flywheel.curation.schema`; part of every dataset's name."""
 
 MANIFEST = "manifest.json"
+
+NAME = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)-[0-9a-f]{16}")
+"""Of a dataset; the group is its kind."""
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -27,7 +35,8 @@ class FileEntry(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """`key` is what the name was made from; `parents` names the datasets that this one was made from.
 
-    `erased` counts the records that were taken out of it later, on request.
+    `erased` counts the records that were taken out of it later, on request; `before` has the hashes of what its
+    content was then, by which what was made from it knows it.
     """
 
     schema_version: int
@@ -38,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
     created_at: str
     files: list[FileEntry]
     erased: int = 0
+    before: list[str] = []
 
 
 def dataset_name(kind: str, key: dict[str, Any]) -> str:
@@ -46,10 +56,42 @@ def dataset_name(kind: str, key: dict[str, Any]) -> str:
     return f"{kind}-{hashlib.sha256(canonical).hexdigest()[:16]}"
 
 
+def kind_in(name: str) -> str:
+    """The kind that a dataset's name begins with. Raises DatasetError for what is no such name."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise DatasetError(f"{name!r} is not the name of a dataset.")
+    return match[1]
+
+
+def is_name_of(name: str, manifest: Manifest) -> bool:
+    """Whether a name is the one that follows from the manifest; else somebody else named it."""
+    return name == dataset_name(slug(manifest.kind), manifest.key)
+
+
 def parents_in(key: dict[str, Any]) -> list[str]:
     """The datasets that a key names under "parents" (a list, or a mapping from a part to a dataset)."""
     parents = key.get("parents", [])
     return sorted(str(parent) for parent in (parents.values() if isinstance(parents, dict) else parents))
+
+
+def content_of(manifest: Manifest, below: str = "") -> str:
+    """SHA-256 over the names and checksums of a dataset's files, of those under `below` if given."""
+    listing = sorted((file.path, file.sha256) for file in manifest.files if file.path.startswith(below))
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def as_stored(name: str, manifest: Manifest, used_at: datetime) -> StoredDataset:
+    """What is asked of a dataset where it is decided whether it may go."""
+    return StoredDataset(
+        name=name,
+        kind=manifest.kind,
+        key=manifest.key,
+        parents=manifest.parents,
+        contents=[content_of(manifest), *manifest.before],
+        used_at=used_at,
+        size=sum(file.size for file in manifest.files),
+    )
 
 
 def list_files(directory: Path) -> list[FileEntry]:

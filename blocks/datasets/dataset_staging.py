@@ -31,9 +31,6 @@ from blocks.ports import DatasetRef
 from flywheel.errors import DatasetError
 from flywheel.progress import Progress
 
-NAME = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)-[0-9a-f]{16}")
-"""Of a dataset; the group is its kind."""
-
 LOCKS = ".locks"
 ORPHANED = timedelta(hours=24)
 """How long something must lie untouched before it counts as left behind, where its maker cannot be asked."""
@@ -56,12 +53,19 @@ class DirectoryStaging:
 def staging_directory(parent: Path, name: str) -> Iterator[DirectoryStaging]:
     """A fresh directory below `parent`; what is still there at the end goes."""
     parent.mkdir(parents=True, exist_ok=True)
-    staging = DirectoryStaging(parent / f".staging-{name}-{os.getpid()}-{_machine()}{secrets.token_hex(4)}")
+    staging = DirectoryStaging(parent / _staging_name(name))
     staging.path.mkdir()
     try:
         yield staging
     finally:
         shutil.rmtree(staging.path, ignore_errors=True)
+
+
+def discard(directory: Path) -> None:
+    """Remove a dataset such that nobody sees a part of it, and `sweep_directory` ends what a killed process began."""
+    going = directory.parent / _staging_name(directory.name)
+    directory.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def write_manifest(staging: DirectoryStaging, kind: str, key: dict[str, Any]) -> Manifest:
@@ -75,7 +79,7 @@ def write_manifest(staging: DirectoryStaging, kind: str, key: dict[str, Any]) ->
         key=key,
         parents=parents_in(key),
         counts=dict(staging.counts),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         files=files,
     )
     (staging.path / MANIFEST).write_bytes(encoded(manifest))
@@ -117,8 +121,8 @@ def one_at_a_time(
         lock.release()
 
 
-def sweep_directory(root: Path, older_than: timedelta) -> list[Path]:
-    """Remove what was left half-written below `root`; returns what was removed.
+def sweep_directory(root: Path, older_than: timedelta, *, dry_run: bool = False) -> list[Path]:
+    """Remove what was left half-written below `root`; returns what was removed, or would be.
 
     What a process of this machine left that is gone goes at once; what another machine's left, when nothing in it has
     changed for `older_than`. What a living process writes stays. Old files of locks go too.
@@ -133,12 +137,17 @@ def sweep_directory(root: Path, older_than: timedelta) -> list[Path]:
         else:
             left_behind = _untouched_for(directory) > older_than
         if left_behind:
-            shutil.rmtree(directory, ignore_errors=True)
+            if not dry_run:
+                shutil.rmtree(directory, ignore_errors=True)
             gone.append(directory)
     for lock in (root / LOCKS).glob("*"):
-        if _untouched_for(lock) > older_than:
+        if not dry_run and _untouched_for(lock) > older_than:
             lock.unlink(missing_ok=True)
     return gone
+
+
+def _staging_name(name: str) -> str:
+    return f".staging-{name}-{os.getpid()}-{_machine()}{secrets.token_hex(4)}"
 
 
 def _untouched_for(path: Path) -> timedelta:

@@ -5,37 +5,43 @@
 <root>/scratch/<name>/                                survives a crash, belongs to one name
 <root>/.locks/<name>                                  one maker at a time
 <root>/.erased/...                                    see blocks.datasets.erasure_list
+<root>/.histories/...                                 see blocks.datasets.history_list
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Collection, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from blocks.datasets import erasure_list
+from blocks.datasets import erasure_list, history_list
 from blocks.datasets.dataset_manifest import (
     MANIFEST,
     Manifest,
+    as_stored,
     check_digests,
     check_sizes,
     damaged,
     dataset_name,
+    is_name_of,
+    kind_in,
     read_manifest,
 )
 from blocks.datasets.dataset_staging import (
-    NAME,
     ORPHANED,
     DirectoryStaging,
+    discard,
     one_at_a_time,
     staging_directory,
     sweep_directory,
     write_manifest,
 )
 from blocks.ports import DatasetRef
+from flywheel.dataset_retention import StoredDataset
 from flywheel.errors import DatasetError
 from flywheel.naming import slug
 from flywheel.progress import Progress
@@ -61,7 +67,13 @@ class DirectoryDatasetStore:
         """The complete dataset of this kind and key, or None. Raises DatasetError for a damaged manifest."""
         directory = self._directory(kind, key)
         manifest = read_manifest(directory)
-        return _ref(directory, manifest) if manifest else None
+        if manifest is None:
+            return None
+        with contextlib.suppress(
+            OSError
+        ):  # a disk that cannot be written to: nothing is removed from it either
+            os.utime(directory / MANIFEST)  # used now: see `published`
+        return _ref(directory, manifest)
 
     @contextlib.contextmanager
     def create(self, kind: str, key: dict[str, Any]) -> Iterator[DirectoryStaging]:
@@ -88,10 +100,7 @@ class DirectoryDatasetStore:
 
         Raises: DatasetError where the dataset is not there or not what was published.
         """
-        match = NAME.fullmatch(ref.name)
-        if match is None:
-            raise DatasetError(f"{ref.name!r} is not the name of a dataset.")
-        directory = self._root / match[1] / ref.name
+        directory = self._root / kind_in(ref.name) / ref.name
         manifest = read_manifest(directory)
         if manifest is None:
             raise DatasetError(f"There is no dataset {ref.name} in {self._root}. Run again to make it.")
@@ -101,11 +110,56 @@ class DirectoryDatasetStore:
             self._verified.add(ref.name)
         return directory
 
+    def published(self) -> list[StoredDataset]:
+        """All datasets; last used when their manifest was last touched. Raises DatasetError for a damaged one."""
+        found = []
+        for directory in sorted(path.parent for path in self._root.glob(f"*/*/{MANIFEST}")):
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                used = datetime.fromtimestamp((directory / MANIFEST).stat().st_mtime, UTC)
+                manifest = read_manifest(directory)
+                if manifest is not None and is_name_of(directory.name, manifest):
+                    found.append(as_stored(directory.name, manifest, used))
+        return found
+
+    def remove(self, name: str, unused_since: datetime) -> bool:
+        """Remove a dataset, unless it was used since, or is not there."""
+        directory = self._root / kind_in(name) / name
+        try:
+            used = datetime.fromtimestamp((directory / MANIFEST).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return False
+        if used >= unused_since:
+            return False
+        discard(directory)
+        return True
+
+    def look_into(self, name: str) -> Path:
+        """The dataset's directory as it is, with no check: an erasure that broke off may have left it half changed."""
+        return self._root / kind_in(name) / name
+
+    @contextlib.contextmanager
+    def revised(self, name: str) -> Iterator[Path]:
+        """The same directory, to be changed in place."""
+        yield self.look_into(name)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The directory that all scratch lies below."""
+        return self._root / "scratch"
+
     def scratch(self, name: str) -> Path:
         """A directory that stays until someone deletes it, the same for the same name."""
-        directory = self._root / "scratch" / slug(name, 80)
+        directory = self.scratch_folder / slug(name, 80)
         directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+    def serve(self, history: str) -> None:
+        """See `blocks.datasets.history_list`."""
+        history_list.add(_local_files(), str(self._root), history)
+
+    def histories(self) -> frozenset[str]:
+        """See `blocks.datasets.history_list`."""
+        return history_list.read(_local_files(), str(self._root))
 
     def erase(self, record_ids: Collection[str]) -> None:
         """See `blocks.datasets.erasure_list`."""
@@ -115,9 +169,9 @@ class DirectoryDatasetStore:
         """See `blocks.datasets.erasure_list`."""
         return erasure_list.read(_local_files(), str(self._root))
 
-    def sweep(self, older_than: timedelta = ORPHANED) -> list[str]:
+    def sweep(self, older_than: timedelta = ORPHANED, *, dry_run: bool = False) -> list[str]:
         """Remove what was left half-written; returns where it lay (`dataset_staging.sweep_directory` does it)."""
-        return [str(path) for path in sweep_directory(self._root, older_than)]
+        return [str(path) for path in sweep_directory(self._root, older_than, dry_run=dry_run)]
 
     def _directory(self, kind: str, key: dict[str, Any]) -> Path:
         safe_kind = slug(kind)

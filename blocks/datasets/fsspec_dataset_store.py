@@ -1,35 +1,33 @@
 """Datasets at any fsspec URL: object stores (s3://, gs://), shared directories (file://), memory:// in tests.
 
-<url>/<kind>/<name>.json              the publication: written last, it makes the dataset exist
-<url>/<kind>/<name>/<upload>/...      the files of the dataset, under the upload that the publication names
-<url>/.uploads/<kind>/<name>/<upload> a mark that an upload is under way: what `sweep` looks at
+<url>/...                             see blocks.datasets.publications, erasure_list and history_list
 <cache>/<kind>/<name>/<upload>/       a local copy with its manifest.json, which is what readers get
+<cache>/scratch/<name>/               partial work of this machine
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
-from blocks.datasets import erasure_list
+from blocks.datasets import erasure_list, history_list
 from blocks.datasets.dataset_manifest import (
     MANIFEST,
-    SCHEMA_VERSION,
-    Manifest,
+    as_stored,
     check_digests,
     check_sizes,
     dataset_name,
+    is_name_of,
+    kind_in,
     read_manifest,
 )
 from blocks.datasets.dataset_staging import (
-    NAME,
     ORPHANED,
     DirectoryStaging,
     encoded,
@@ -39,20 +37,12 @@ from blocks.datasets.dataset_staging import (
     write_manifest,
 )
 from blocks.datasets.fsspec_faults import explaining
-from blocks.datasets.fsspec_files import create_whole, make_folder
+from blocks.datasets.publications import Publication, Publications
 from blocks.ports import DatasetRef
+from flywheel.dataset_retention import StoredDataset
 from flywheel.errors import ConfigError, DatasetError
 from flywheel.naming import slug
 from flywheel.progress import Progress
-
-_UPLOADS = ".uploads"
-
-
-class Publication(msgspec.Struct, frozen=True):
-    """`upload` is the folder with the files that `manifest` describes."""
-
-    upload: str
-    manifest: Manifest
 
 
 class FsspecDatasetStore:
@@ -73,16 +63,19 @@ class FsspecDatasetStore:
 
     def __init__(self, url: str, cache: Path, options: dict[str, Any] | None = None) -> None:
         self._url = url.rstrip("/")
+        self._there = Publications(self._url, options or {})
         self._cache = Path(cache).absolute()
-        self._options = options or {}
         self._verified: set[Path] = set()
 
     def find(self, kind: str, key: dict[str, Any]) -> DatasetRef | None:
         """The complete dataset of this kind and key, or None. Raises DatasetError for a damaged publication."""
         safe_kind = slug(kind)
         name = dataset_name(safe_kind, key)
-        publication = self._publication(safe_kind, name)
-        return self._ref(safe_kind, name, publication) if publication else None
+        publication = self._there.get(safe_kind, name)
+        if publication is None:
+            return None
+        self._there.note_use(safe_kind, name)
+        return self._ref(safe_kind, name, publication)
 
     @contextlib.contextmanager
     def create(self, kind: str, key: dict[str, Any]) -> Iterator[DirectoryStaging]:
@@ -115,16 +108,132 @@ class FsspecDatasetStore:
         Sizes are checked every time, contents once in the life of this object, and after a download.
         Raises: DatasetError where the dataset is not there or not what was published.
         """
-        match = NAME.fullmatch(ref.name)
-        if match is None:
-            raise DatasetError(f"{ref.name!r} is not the name of a dataset.")
-        kind = match[1]
-        publication = self._publication(kind, ref.name)
+        return self.look_into(ref.name)
+
+    def published(self) -> list[StoredDataset]:
+        """All datasets. Raises DatasetError for a damaged publication."""
+        return [
+            as_stored(name, publication.manifest, used)
+            for name, publication, used in self._there.all()
+            if is_name_of(name, publication.manifest)
+        ]
+
+    def remove(self, name: str, unused_since: datetime) -> bool:
+        """Remove a dataset and the copy of this machine, unless it was used since, or is not there."""
+        kind = kind_in(name)
+        publication = self._there.get(kind, name)
+        if publication is None or self._there.used(kind, name, publication) >= unused_since:
+            return False
+        self._there.remove(kind, name, publication)
+        shutil.rmtree(self._cache / kind / name, ignore_errors=True)
+        return True
+
+    def look_into(self, name: str) -> Path:
+        """See `open`: what lies at a URL is never half changed."""
+        kind = kind_in(name)
+        publication = self._there.get(kind, name)
         if publication is None:
-            raise DatasetError(f"There is no dataset {ref.name} in {self._url}. Run again to make it.")
-        directory = self._cache / kind / ref.name / publication.upload
+            raise DatasetError(f"There is no dataset {name} in {self._url}. Run again to make it.")
+        return self._copy(kind, name, publication)
+
+    @contextlib.contextmanager
+    def revised(self, name: str) -> Iterator[Path]:
+        """A copy to change, its manifest included. It is published in place of the dataset if the block ends well.
+
+        What was there before goes, from this machine too; copies on others are not read any more and go when
+        those next open the dataset.
+        """
+        kind = kind_in(name)
+        before = self._there.get(kind, name)
+        upload = secrets.token_hex(8)
+        with (
+            self._marked(kind, name, upload),
+            staging_directory(self._cache / kind / name, name) as staging,
+        ):
+            directory = staging.path / name
+            shutil.copytree(self.look_into(name), directory)
+            yield directory
+            manifest = read_manifest(directory)
+            if before is None or manifest is None or manifest == before.manifest:
+                return
+            self._there.mark(kind, name, before.upload)  # it goes even if we are killed in between
+            self._there.upload(directory, kind, name, Publication(upload, manifest))
+            self._there.replace(kind, name, Publication(upload, manifest))
+            self._there.withdraw(kind, name, before.upload)
+            self._forget_other_copies(kind, name, upload)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The directory that all scratch of this machine lies below."""
+        return self._cache / "scratch"
+
+    def scratch(self, name: str) -> Path:
+        """A directory of this machine that stays until someone deletes it, the same for the same name."""
+        directory = self.scratch_folder / slug(name, 80)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def serve(self, history: str) -> None:
+        """See `blocks.datasets.history_list`."""
+        with explaining(self._url):
+            history_list.add(self._there.files(), self._there.path(), history)
+
+    def histories(self) -> frozenset[str]:
+        """See `blocks.datasets.history_list`."""
+        with explaining(self._url):
+            return history_list.read(self._there.files(), self._there.path())
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        """See `blocks.datasets.erasure_list`."""
+        with explaining(self._url):
+            erasure_list.add(self._there.files(), self._there.path(), record_ids)
+
+    def erased(self) -> frozenset[str]:
+        """See `blocks.datasets.erasure_list`."""
+        with explaining(self._url):
+            return erasure_list.read(self._there.files(), self._there.path())
+
+    def sweep(self, older_than: timedelta = ORPHANED, *, dry_run: bool = False) -> list[str]:
+        """Remove uploads that were begun over `older_than` ago and not published; returns where they lay.
+
+        What was left half-written in the local cache goes too.
+        """
+        gone = [str(path) for path in sweep_directory(self._cache, older_than, dry_run=dry_run)]
+        for kind, name, upload in self._there.left_behind(older_than):
+            publication = self._there.get(kind, name)
+            if publication is None or publication.upload != upload:
+                gone.append(f"{self._url}/{kind}/{name}/{upload}")
+            if not dry_run:
+                self._there.withdraw(kind, name, upload)
+        return gone
+
+    @contextlib.contextmanager
+    def _marked(self, kind: str, name: str, upload: str) -> Iterator[None]:
+        """Mark an upload as under way. At the end the mark goes, and what was uploaded if it was not published."""
+        try:
+            self._there.mark(kind, name, upload)
+            yield
+        finally:
+            with contextlib.suppress(Exception):  # what cannot be removed now, `sweep` finds by its mark
+                self._there.withdraw(kind, name, upload)
+
+    def _publish(self, source: Path, kind: str, name: str, ours: Publication) -> Publication:
+        """Upload and publish; returns what is published in the end, which may be another maker's."""
+        self._there.mark(kind, name, ours.upload)  # anew: the making may have taken long
+        self._there.upload(source, kind, name, ours)
+        published = self._there.get(kind, name)
+        if published is None:
+            self._there.create(kind, name, ours)
+            published = self._there.get(kind, name)
+        if published is None:
+            raise DatasetError(f"The dataset {name} was published and is not in {self._url}. Run again.")
+        return published
+
+    def _copy(self, kind: str, name: str, publication: Publication) -> Path:
+        directory = self._cache / kind / name / publication.upload
         if not directory.exists():
-            self._download(kind, ref.name, publication, directory)
+            self._download(kind, name, publication, directory)
+            self._forget_other_copies(kind, name, publication.upload)
         manifest = read_manifest(directory)
         if manifest is None:
             raise DatasetError(
@@ -136,158 +245,30 @@ class FsspecDatasetStore:
             self._verified.add(directory)
         return directory
 
-    def scratch(self, name: str) -> Path:
-        """A directory of this machine that stays until someone deletes it, the same for the same name."""
-        directory = self._cache / "scratch" / slug(name, 80)
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory
-
-    def erase(self, record_ids: Collection[str]) -> None:
-        """See `blocks.datasets.erasure_list`."""
-        with explaining(self._url):
-            erasure_list.add(self._files(), self._path(), record_ids)
-
-    def erased(self) -> frozenset[str]:
-        """See `blocks.datasets.erasure_list`."""
-        with explaining(self._url):
-            return erasure_list.read(self._files(), self._path())
-
-    def sweep(self, older_than: timedelta = ORPHANED) -> list[str]:
-        """Remove uploads that were begun over `older_than` ago and never published; returns where they lay.
-
-        What was left half-written in the local cache goes too.
-        """
-        gone = [str(path) for path in sweep_directory(self._cache, older_than)]
-        with explaining(self._url):
-            files = self._files()
-            files.invalidate_cache()
-            marks = files.find(self._path(_UPLOADS)) if files.exists(self._path(_UPLOADS)) else []
-            for mark in marks:
-                kind, name, upload = mark.split("/")[-3:]
-                began = _time(files.cat_file(mark))
-                if began is None or datetime.now(UTC) - began < older_than:
-                    continue
-                publication = self._publication(kind, name)
-                if publication is None or publication.upload != upload:
-                    self._discard(files, kind, name, upload)
-                    gone.append(f"{self._url}/{kind}/{name}/{upload}")
-                files.rm_file(mark)
-        return gone
-
-    @contextlib.contextmanager
-    def _marked(self, kind: str, name: str, upload: str) -> Iterator[None]:
-        """Mark an upload as under way. At the end the mark goes, and what was uploaded if it was not published."""
-        try:
-            self._mark(kind, name, upload)
-            yield
-        finally:
-            with contextlib.suppress(Exception):  # what cannot be removed now, `sweep` finds by its mark
-                self._withdraw(kind, name, upload)
-
-    def _mark(self, kind: str, name: str, upload: str) -> None:
-        with explaining(self._url):
-            files = self._files()
-            make_folder(files, self._path(_UPLOADS, kind, name))
-            files.pipe_file(self._path(_UPLOADS, kind, name, upload), datetime.now(UTC).isoformat().encode())
-
-    def _publish(self, source: Path, kind: str, name: str, ours: Publication) -> Publication:
-        """Upload and publish; returns what is published in the end, which may be another maker's."""
-        self._mark(kind, name, ours.upload)  # anew: the making may have taken long
-        with explaining(self._url):
-            files = self._files()
-            for entry in ours.manifest.files:
-                target = self._path(kind, name, ours.upload, entry.path)
-                make_folder(files, target.rpartition("/")[0])
-                files.put_file(str(source / entry.path), target)
-            published = self._publication(kind, name)
-            if published is None:
-                with contextlib.suppress(FileExistsError):
-                    create_whole(
-                        files,
-                        self._path(kind, f"{name}.json"),
-                        encoded(ours),
-                        written_first=self._path(kind, name, ours.upload, ".publication"),
-                    )
-                published = self._publication(kind, name)
-        if published is None:
-            raise DatasetError(f"The dataset {name} was published and is not in {self._url}. Run again.")
-        return published
-
-    def _withdraw(self, kind: str, name: str, upload: str) -> None:
-        """Take the mark away, and the upload with it if it was not published."""
-        published = self._publication(kind, name)
-        with explaining(self._url):
-            files = self._files()
-            if published is None or published.upload != upload:
-                self._discard(files, kind, name, upload)
-            files.rm_file(self._path(_UPLOADS, kind, name, upload))
-
-    def _discard(self, files: Any, kind: str, name: str, upload: str) -> None:
-        folder = self._path(kind, name, upload)
-        if files.exists(folder):
-            files.rm(folder, recursive=True)
-
     def _download(self, kind: str, name: str, publication: Publication, directory: Path) -> None:
         with staging_directory(directory.parent, name) as staging:
-            with explaining(self._url):
-                files = self._files()
-                for entry in publication.manifest.files:
-                    target = staging.path / entry.path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    source = self._path(kind, name, publication.upload, entry.path)
-                    try:
-                        files.get_file(source, str(target))
-                    except FileNotFoundError as error:
-                        raise self._damaged(kind, name, f"{entry.path} is missing") from error
+            self._there.download(kind, name, publication, staging.path)
             (staging.path / MANIFEST).write_bytes(encoded(publication.manifest))
             try:
                 check_sizes(staging.path, publication.manifest)
                 check_digests(staging.path, publication.manifest)
             except DatasetError as error:
-                raise self._damaged(kind, name, "its files are not those that were published") from error
+                raise self._there.damaged(
+                    kind, name, "its files are not those that were published"
+                ) from error
             with contextlib.suppress(FileExistsError, OSError):
                 staging.path.rename(directory)
         if not directory.exists():
             raise DatasetError(f"The copy of {name} could not be put to {directory}. Check the directory.")
 
-    def _publication(self, kind: str, name: str) -> Publication | None:
-        with explaining(self._url):
-            try:
-                data = self._files().cat_file(self._path(kind, f"{name}.json"))
-            except FileNotFoundError:
-                return None
-        try:
-            publication = msgspec.json.decode(data, type=Publication)
-        except msgspec.DecodeError as error:
-            raise self._damaged(kind, name, f"{name}.json cannot be read ({error})") from error
-        if publication.manifest.schema_version != SCHEMA_VERSION:
-            raise DatasetError(
-                f"The dataset {name} in {self._url} has schema version {publication.manifest.schema_version} and this "
-                f"flywheel reads {SCHEMA_VERSION}. Use another place, or the flywheel that wrote it."
-            )
-        return publication
-
-    def _damaged(self, kind: str, name: str, what: str) -> DatasetError:
-        return DatasetError(
-            f"The dataset {name} is damaged: {what}. Delete {self._url}/{kind}/{name}.json and run again."
-        )
+    def _forget_other_copies(self, kind: str, name: str, upload: str) -> None:
+        """Copies of what the dataset was before: records may have been erased from it since."""
+        for copy in (self._cache / kind / name).glob("[0-9a-f]*"):
+            if copy.name != upload:
+                shutil.rmtree(copy, ignore_errors=True)
 
     def _ref(self, kind: str, name: str, publication: Publication) -> DatasetRef:
         return DatasetRef(name=name, uri=f"{self._url}/{kind}/{name}", counts=publication.manifest.counts)
-
-    def _files(self) -> Any:
-        """The file system; fsspec keeps one for each URL and options."""
-        import fsspec
-
-        with explaining(self._url):
-            return fsspec.core.url_to_fs(self._url, **self._options)[0]
-
-    def _path(self, *parts: str) -> str:
-        import fsspec
-
-        with explaining(self._url):
-            root: str = fsspec.core.url_to_fs(self._url, **self._options)[1]
-        return "/".join([root.rstrip("/"), *parts])
 
 
 def dataset_store_at(url: str, home: Path, options: dict[str, Any] | None = None) -> FsspecDatasetStore:
@@ -299,11 +280,3 @@ def dataset_store_at(url: str, home: Path, options: dict[str, Any] | None = None
             "Put credentials into the environment, or into a saved block."
         )
     return FsspecDatasetStore(url, home / "dataset-copies" / slug(url, 80), options)
-
-
-def _time(text: bytes) -> datetime | None:
-    """When an upload began; None while its mark is being written."""
-    try:
-        return datetime.fromisoformat(text.decode())
-    except ValueError:
-        return None

@@ -37,6 +37,16 @@ def create_whole(files: Any, path: str, data: bytes, *, written_first: str) -> N
         files.pipe_file(path, data)
 
 
+def replace_whole(files: Any, path: str, data: bytes, *, written_first: str) -> None:
+    """Write a file over one that is there; readers see the old one or the new one, and nothing between."""
+    if "file" not in _protocols(files):
+        files.pipe_file(path, data)
+        return
+    make_folder(files, written_first.rpartition("/")[0])
+    files.pipe_file(written_first, data)
+    os.replace(written_first, path)
+
+
 def _protocols(files: Any) -> set[str]:
     names = files.protocol
     return {names} if isinstance(names, str) else set(names)

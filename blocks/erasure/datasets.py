@@ -1,4 +1,4 @@
-"""Where records stand in the datasets of a directory store, and taking them out.
+"""Where records stand in the datasets of a store, and taking them out.
 
 A dataset that lost something gets a new manifest: checksums of the files as they are, the corrected counts, and
 `erased`, how many records were taken out. Its name stays, so that runs still find it; a run that is resumed sees that
@@ -7,20 +7,23 @@ the content changed and makes what follows anew.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from blocks.datasets.dataset_manifest import MANIFEST, Manifest, list_files, read_manifest
-from blocks.datasets.dataset_staging import NAME, encoded
+from blocks.datasets.dataset_manifest import MANIFEST, Manifest, content_of, list_files, read_manifest
+from blocks.datasets.dataset_staging import encoded
 from blocks.erasure import files
+from blocks.ports import DatasetStore
 from flywheel.curation.intake import ERASED
 from flywheel.curation.schema import REJECTED_FILE
 from flywheel.datasets.build import FILES, INDEX_FILE
 from flywheel.datasets.icl import EVAL_FILE, EXAMPLES_FILE
+from flywheel.judging.files import SHEET_FILE
 
 _TRAINING = {split: FILES[split] for split in ("train", "validation")}
 
@@ -35,29 +38,45 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class DatasetSearch:
-    """Finds records in the datasets below `root`, and takes them out unless it is a dry run."""
+    """Finds records in the datasets of a store, and takes them out unless it is a dry run."""
 
-    def __init__(self, root: Path, ids: Collection[str], *, dry_run: bool) -> None:
-        self._root = root
+    def __init__(self, store: DatasetStore, ids: Collection[str], *, dry_run: bool) -> None:
+        self._store = store
         self._ids = frozenset(ids)
-        self._dry_run = dry_run
+        self._leave = dry_run
+        self._dry_run = True  # a dataset is searched first, and changed only if something is in it
         self._same_as = {f"The same request as record {name}." for name in self._ids}
         self._judged: set[str] = set()  # content keys of judged answers
         self.repeats: set[str] = set()
 
     def run(self) -> Iterator[Place]:
         """What is found, a file of a dataset at a time. `repeats` then names records that asked the very same."""
-        later: list[Path] = []
-        for directory in datasets_below(self._root):
-            places = list(self._dataset(directory))
-            if not places and (directory / "label_sheet.jsonl").exists():
-                later.append(directory)  # its lines are known by the keys that verdicts have
+        later: list[str] = []
+        for dataset in self._store.published():
+            places = self._taken_out(dataset.name, self._dataset)
+            if not places and (self._store.look_into(dataset.name) / SHEET_FILE).exists():
+                later.append(dataset.name)  # its lines are known by the keys that verdicts have
             yield from places
-        for directory in later:
-            yield from self._settled(directory, self._sheet(directory))
+        for name in later:
+            yield from self._taken_out(name, self._sheet)
         yield from self._scratch()
 
-    def _dataset(self, directory: Path) -> Iterator[Place]:
+    def _taken_out(self, name: str, search: Callable[[Path], list[Place]]) -> list[Place]:
+        places = search(self._store.look_into(name))
+        if places and not self._leave:
+            with self._changing(), self._store.revised(name) as directory:
+                places = search(directory)
+        return [msgspec.structs.replace(place, dataset=name) for place in places]
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        self._dry_run = False
+        try:
+            yield
+        finally:
+            self._dry_run = True
+
+    def _dataset(self, directory: Path) -> list[Place]:
         places = []
         changed_counts: dict[str, int] = {}
         places += self._training(directory)
@@ -80,7 +99,7 @@ class DatasetSearch:
                 files.without_rows(path, rows)
             how = "emptied" if path.name.startswith("validated-") else "removed"
             places.append(_place(directory, path, rows.values(), how))
-        yield from self._settled(directory, places, changed_counts)
+        return self._settled(directory, places, changed_counts)
 
     def _training(self, directory: Path) -> list[Place]:
         """Fine-tuning rows, by their place in the index."""
@@ -148,7 +167,7 @@ class DatasetSearch:
         return [_place(directory, path, found.values(), "removed")] if found else []
 
     def _sheet(self, directory: Path) -> list[Place]:
-        path = directory / "label_sheet.jsonl"
+        path = directory / SHEET_FILE
         found = {
             position: "an answer that was judged"
             for position, value in files.lines_of(path, files.needles(self._judged))
@@ -156,11 +175,12 @@ class DatasetSearch:
         }
         if found and not self._dry_run:
             files.without_lines(path, found)
-        return [_place(directory, path, found.values(), "removed")] if found else []
+        return self._settled(directory, [_place(directory, path, found.values(), "removed")] if found else [])
 
     def _scratch(self) -> Iterator[Place]:
-        for path in sorted((self._root / "scratch").rglob("*.jsonl")):
-            yield from self._lines(path.parent, path)
+        with contextlib.nullcontext() if self._leave else self._changing():
+            for path in sorted(self._store.scratch_folder.rglob("*.jsonl")):
+                yield from self._lines(path.parent, path)
 
     def _note_refused(self, directory: Path, path: Path, rows: Collection[int]) -> None:
         """An extracted record that goes was read all the same: the counts add up by its line among the refused."""
@@ -179,19 +199,12 @@ class DatasetSearch:
 
     def _settled(
         self, directory: Path, places: list[Place], counts: dict[str, int] | None = None
-    ) -> Iterator[Place]:
+    ) -> list[Place]:
         if places and not self._dry_run:
             _renew_manifest(
                 directory, len({name for place in places for name in place.records}), counts or {}
             )
-        yield from places
-
-
-def datasets_below(root: Path) -> Iterator[Path]:
-    """The published datasets of a directory store, or of the local copies of another."""
-    for manifest in sorted(root.glob(f"*/*/{MANIFEST}")):
-        if NAME.fullmatch(manifest.parent.name):
-            yield manifest.parent
+        return places
 
 
 def _place(directory: Path, path: Path, records: Collection[str], how: str) -> Place:
@@ -207,7 +220,11 @@ def _renew_manifest(directory: Path, erased: int, added: dict[str, int]) -> None
         **{name: old.counts.get(name, 0) + more for name, more in added.items()},
     }
     new: Manifest = msgspec.structs.replace(
-        old, counts=counts, files=list_files(directory), erased=old.erased + erased
+        old,
+        counts=counts,
+        files=list_files(directory),
+        erased=old.erased + erased,
+        before=sorted({*old.before, content_of(old)}),
     )
     fresh = directory.parent / f".{directory.name}.erasing"
     fresh.write_bytes(encoded(new))

@@ -55,13 +55,10 @@ class Erasure(msgspec.Struct, frozen=True):
     by_hand: list[str]
 
 
-def erase(
-    store: DatasetStore, root: Path, runs: RunStore, record_ids: Collection[str], *, dry_run: bool
-) -> Erasure:
-    """Put records on the erasure list and take them out of the datasets below `root`.
+def erase(store: DatasetStore, runs: RunStore, record_ids: Collection[str], *, dry_run: bool) -> Erasure:
+    """Put records on the erasure list and take them out of the datasets of the store.
 
     Args:
-        root: Directory of the dataset store.
         dry_run: Only say what is there; nothing is changed.
 
     Raises: DatasetError, OSError.
@@ -69,7 +66,7 @@ def erase(
     ids = sorted(set(record_ids))
     if not dry_run:
         store.erase(ids)  # first: a run that starts meanwhile passes them over
-    search = DatasetSearch(root, ids, dry_run=dry_run)
+    search = DatasetSearch(store, ids, dry_run=dry_run)
     places = list(search.run())
     known = list(runs.all_runs())
     touched = {place.dataset for place in places}
@@ -85,7 +82,7 @@ def erase(
         adapters=adapters,
         repeats=sorted(search.repeats - set(ids)),
         running=[run.run_id for run in known if run.status == "running"],
-        by_hand=_by_hand(evaluations, adapters),
+        by_hand=_by_hand(evaluations, adapters, places),
     )
 
 
@@ -127,10 +124,17 @@ def _mark(adapter: Path, ids: Collection[str]) -> bool:
     return True
 
 
-def _by_hand(evaluations: list[ReachedEvaluation], adapters: list[ReachedAdapter]) -> list[str]:
+def _by_hand(
+    evaluations: list[ReachedEvaluation], adapters: list[ReachedAdapter], places: list[Place]
+) -> list[str]:
     tasks = [
         "Remove the record from the log itself; until then every run passes it over by the erasure list."
     ]
+    if places:
+        tasks.append(
+            "If other machines made runs with this dataset store at a URL, delete what lies below "
+            "dataset-copies in their homes: partial answers, and copies until they next open the dataset."
+        )
     if evaluations:
         of_runs = ", ".join(sorted({found.run_id for found in evaluations}))
         tasks.append(

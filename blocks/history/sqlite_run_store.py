@@ -187,6 +187,12 @@ class SqliteRunStore:
             for owner, kind, name, platform, created_at, details in rows
         ]
 
+    def identity(self) -> str:
+        """An id of this history, made together with its file."""
+        with self._transaction() as connection:
+            [[identity]] = connection.execute("SELECT identity FROM history").fetchall()
+        return str(identity)
+
     def close(self) -> None:
         """Nothing to do: connections live as long as the call that made them."""
 

@@ -56,6 +56,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX judge_runs_by_run ON llm_judge_runs (run_id, created_at)",
     ),
+    (
+        "CREATE TABLE history (identity TEXT NOT NULL) STRICT",
+        "INSERT INTO history VALUES (lower(hex(randomblob(8))))",
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from blocks.history.run_documents import from_json, no_such_run, searchable, sev
 from blocks.mongo.connection import MongoConnection
 from blocks.mongo.documents import Document, documents_of, grouped, parsed, text_of
 from blocks.mongo.run_reader import AT_A_TIME, MOST_TRIES, RunReader
-from blocks.mongo.schema import CHILDREN
+from blocks.mongo.schema import CHILDREN, META
 from blocks.mongo.session import MongoSession
 from blocks.ports import BestScore, LedgerEntry
 from flywheel.errors import TransientRemoteError
@@ -229,6 +230,17 @@ class MongoRunStore:
             from_json(document["document"], LedgerEntry, f"MongoDB's ledger entry {document['_id']}")
             for document in found
         ]
+
+    def identity(self) -> str:
+        """An id of this history, made by whoever asks for it first."""
+        whose = {"_id": "history"}
+        made = {"$setOnInsert": {"identity": secrets.token_hex(8)}}
+        found = self._session.call(
+            lambda database: database[META].find_one_and_update(
+                whose, made, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        )
+        return str(found["identity"])
 
     def close(self) -> None:
         """Give the connections back. The store may be used again afterwards."""

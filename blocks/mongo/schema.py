@@ -8,6 +8,7 @@ document_parts                     what is too long for one document
 llm_judge_runs    _id: id          what judges said
 resources         _id: kind, name  the ledger
 flywheel_meta     _id: "schema"    `version`: how many of the migrations were made
+                  _id: "history"   `identity`: an id of this history
 """
 
 from __future__ import annotations

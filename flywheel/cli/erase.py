@@ -33,7 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     import contextlib
 
     from blocks.connections import open_dataset_store, open_run_store
-    from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
     from blocks.erasure.reach import erase
     from flywheel.cli.terminal import emit_json
     from flywheel.errors import ConfigError
@@ -42,16 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--record-id is empty; give the id of a record.")
     connections = connections_from_arguments(arguments)
     store = asyncio.run(open_dataset_store(connections))
-    if not isinstance(store, DirectoryDatasetStore):
-        if not arguments.dry_run:
-            store.erase(arguments.record_id)
-        done = "Nothing was changed" if arguments.dry_run else "Later runs will pass these records over"
-        raise ConfigError(
-            f"{done}, but the datasets at {connections.dataset_store} were not searched: only those of the embedded "
-            "dataset store can be. Delete the datasets of the runs that may hold the records."
-        )
     with contextlib.closing(asyncio.run(open_run_store(connections))) as runs:
-        erasure = erase(store, store.root, runs, arguments.record_id, dry_run=arguments.dry_run)
+        erasure = erase(store, runs, arguments.record_id, dry_run=arguments.dry_run)
     if arguments.json:
         import msgspec
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from blocks.datasets.dataset_manifest import MANIFEST
 from blocks.ports import DatasetRef, DatasetStore
 from flywheel.errors import DatasetError
 from flywheel.progress import silent
@@ -186,6 +190,90 @@ class DatasetStoreContract:
         assert (store.open(living.ref) / "rows.jsonl").read_text() == "half"
         assert (store.open(ref) / "rows.jsonl").read_text() == "rows"
         assert (store.scratch("run-1") / "predictions.jsonl").read_text() == "partial"
+
+    def test_what_is_published_tells_what_it_was_made_from_and_when_it_was_last_used(
+        self, store: DatasetStore
+    ) -> None:
+        assert store.published() == []
+        before = datetime.now(UTC) - timedelta(seconds=2)  # clocks of files are coarse
+        make(store)
+        make(store, kind="icl", content="longer rows")
+        icl, split = sorted(store.published(), key=lambda dataset: dataset.kind)
+        assert (icl.kind, split.kind) == ("icl", "split")
+        assert (split.key, split.parents) == (KEY, KEY["parents"])
+        assert len(split.contents) == 1
+        assert split.contents != icl.contents
+        assert icl.size > split.size > 0
+        assert before <= split.used_at <= datetime.now(UTC) + timedelta(seconds=2)
+
+    def test_what_is_named_like_a_dataset_by_somebody_else_is_not_published(
+        self, store: DatasetStore
+    ) -> None:
+        ref = make(store)
+        with store.revised(ref.name) as directory:
+            manifest = json.loads((directory / MANIFEST).read_bytes())
+            manifest["key"] = {"of": "another"}
+            (directory / MANIFEST).write_text(json.dumps(manifest))
+        assert store.published() == []
+
+    def test_a_dataset_is_removed_unless_it_was_used_since_and_can_be_made_again(
+        self, store: DatasetStore
+    ) -> None:
+        ref, other = make(store), make(store, kind="icl")
+        store.open(ref)
+        assert not store.remove(ref.name, datetime.now(UTC) - timedelta(hours=1))
+        later = datetime.now(UTC) + timedelta(hours=1)
+        assert store.remove(ref.name, later)
+        assert not store.remove(ref.name, later)
+        assert store.find("split", KEY) is None
+        with pytest.raises(DatasetError, match="no dataset"):
+            store.open(ref)
+        assert [dataset.name for dataset in store.published()] == [other.name]
+        assert store.sweep(timedelta(0)) == []
+        assert (store.open(make(store, content="again")) / "rows.jsonl").read_text() == "again"
+
+    def test_finding_a_dataset_keeps_it(self, store: DatasetStore) -> None:
+        ref = make(store)
+        time.sleep(0.05)
+        between = datetime.now(UTC)
+        time.sleep(0.05)
+        store.find("split", KEY)
+        assert not store.remove(ref.name, between)
+        [used] = [dataset.used_at for dataset in store.published() if dataset.name == ref.name]
+        assert used >= between
+
+    @pytest.mark.parametrize(
+        "name", ["../../etc/passwd", "split-0123456789abcdef/../..", "", "/etc", ".erased"]
+    )
+    def test_nothing_but_a_dataset_can_be_removed(self, store: DatasetStore, name: str) -> None:
+        with pytest.raises(DatasetError):
+            store.remove(name, datetime.now(UTC))
+        with pytest.raises(DatasetError):
+            store.look_into(name)
+
+    def test_a_dataset_that_is_revised_has_the_new_content_under_its_name(self, store: DatasetStore) -> None:
+        ref = make(store, content="one\ntwo\n")
+        with store.revised(ref.name) as directory:
+            (directory / "rows.jsonl").write_text("two\n")
+            manifest = json.loads((directory / MANIFEST).read_bytes())
+            content = b"two\n"
+            manifest["files"] = [
+                {"path": "rows.jsonl", "size": len(content), "sha256": sha256(content).hexdigest()}
+            ]
+            (directory / MANIFEST).write_text(json.dumps(manifest))
+        found = store.find("split", KEY)
+        assert found == ref
+        assert (store.look_into(ref.name) / "rows.jsonl").read_text() == "two\n"
+        assert store.sweep(timedelta(0)) == []
+
+    def test_the_histories_that_refer_to_the_store_are_remembered_each_once(
+        self, store: DatasetStore
+    ) -> None:
+        assert store.histories() == frozenset()
+        for history in ("0123456789abcdef", "fedcba9876543210", "0123456789abcdef"):
+            store.serve(history)
+        assert store.histories() == {"0123456789abcdef", "fedcba9876543210"}
+        assert store.published() == []
 
     def test_erased_records_are_remembered_each_once(self, store: DatasetStore) -> None:
         assert store.erased() == frozenset()

@@ -7,6 +7,7 @@ process: statements that leave it in the variable `store`.
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -258,6 +259,13 @@ class RunStoreContract:
         store.save_run(run())
         store.save_run(run())
         assert store.allocated("run-1") == [entry()]
+
+    def test_a_history_has_an_id_that_stays(self, store: RunStore) -> None:
+        identity = store.identity()
+        assert re.fullmatch("[0-9a-f]{16}", identity)
+        store.save_run(run())
+        store.close()
+        assert store.identity() == identity
 
     def test_threads_may_share_a_store(self, store: RunStore) -> None:
         def work(number: int) -> None:

@@ -8,18 +8,21 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from blocks.connections import open_dataset_store
 from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.local_platform.atomic_json import write_json
 from blocks.local_platform.processes import ProcessRef, spawn_python
-from blocks.ports import LedgerEntry
+from blocks.ports import DatasetRef, LedgerEntry
 from flywheel.cli.main import main
 from flywheel.config import ConnectionsConfig
-from flywheel.results import RunResult
-from tasks.cleanup import Freed, clean_up
+from flywheel.results import RunResult, RunStatus
+from tasks.cleanup import clean_up
+from tasks.freed import Freed
 from tasks.run_owner import OWNER, this_machine
 
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
@@ -35,10 +38,17 @@ class Place:
         self.runs = SqliteRunStore(home / "runs.sqlite")
         self.processes: list[ProcessRef] = []
 
-    def run(self, run_id: str, status: str = "running") -> None:
-        self.runs.save_run(
-            RunResult(run_id=run_id, workload_id="w", client_id="c", status=status, started_at=LONG_AGO)  # type: ignore[arg-type]
-        )
+    def run(self, run_id: str, status: RunStatus = "running", datasets: dict[str, str] | None = None) -> None:
+        self.runs.save_run(RunResult(run_id, "w", "c", status, LONG_AGO, datasets=datasets or {}))
+
+    async def dataset(self, kind: str, key: dict[str, Any]) -> DatasetRef:
+        store = await open_dataset_store(self.connections)
+        with store.create(kind, key) as staging:
+            (staging.path / "rows.jsonl").write_text(f"{kind} {key}")
+        return staging.ref
+
+    async def serve(self) -> None:
+        (await open_dataset_store(self.connections)).serve(self.runs.identity())
 
     def owner(self, run_id: str, process: ProcessRef, machine: str | None = None) -> None:
         details = {"machine": machine or this_machine(), "pid": process.pid, "started": process.started}
@@ -159,6 +169,54 @@ async def test_a_dry_run_only_tells(place: Place, dead: ProcessRef) -> None:
     assert server.is_alive()
     assert place.runs.allocated() == before
     assert place.runs.load_run("aaaa").status == "running"
+
+
+@pytest.mark.parametrize("where", ["embedded", "file"])
+async def test_datasets_that_nothing_refers_to_go_and_what_a_run_needs_stays(
+    place: Place, where: str, tmp_path: Path
+) -> None:
+    if where == "file":
+        place.connections = place.connections.model_copy(update={"dataset_store": f"file://{tmp_path}/far"})
+    parent = await place.dataset("extracted", {"run": "aaaa"})
+    named = await place.dataset("datasets", {"parents": [parent.name]})
+    lost = await place.dataset("datasets", {"parents": [parent.name], "seed": 2})
+    place.run("aaaa", "completed", datasets={"datasets": named.uri})
+    await place.serve()
+
+    assert await place.clean() == {}  # nothing is older than thirty days
+    now = {"datasets_older_than": timedelta(0)}
+    assert await place.clean(dry_run=True, **now) == {f"dataset {lost.name}": "would be removed"}
+    assert await place.clean(run_ids=["aaaa"], **now) == {}
+    assert await place.clean(**now) == {f"dataset {lost.name}": "removed"}
+    store = await open_dataset_store(place.connections)
+    assert [dataset.name for dataset in store.published()] == sorted([parent.name, named.name])
+    assert place.runs.remove_run("aaaa")
+    assert await place.clean(**now) == {f"dataset {name}": "removed" for name in (named.name, parent.name)}
+
+
+async def test_datasets_of_a_store_that_another_history_uses_are_left_alone(place: Place) -> None:
+    """A cleanup that was told the wrong history would find every dataset unreferenced."""
+    await place.dataset("datasets", {"seed": 1})
+    now = {"datasets_older_than": timedelta(0)}
+    assert await place.clean(**now) == {"datasets 1 of 1": "left alone"}
+    (await open_dataset_store(place.connections)).serve("0123456789abcdef")
+    assert await place.clean(**now) == {"datasets 1 of 1": "left alone"}
+    await place.serve()
+    assert await place.clean(**now) == {"datasets 1 of 1": "left alone"}
+
+
+async def test_a_dataset_that_cannot_be_read_keeps_all_of_them_and_the_rest_is_cleaned(place: Place) -> None:
+    """Nobody knows what it was made from."""
+    await place.dataset("datasets", {"seed": 1})
+    unknown = await place.dataset("datasets", {"seed": 2})
+    await place.serve()
+    (Path(unknown.uri) / "manifest.json").write_text("{")
+    place.run("aaaa", "failed")
+    place.deployment("aaaa", "fw-aaaa-small-1")
+    assert await place.clean(datasets_older_than=timedelta(0)) == {
+        "deployment fw-aaaa-small-1": "freed",
+        "dataset store embedded": "not looked through",
+    }
 
 
 async def test_what_cannot_be_freed_is_told_and_stays_in_the_ledger_and_holds_up_nothing(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
+from blocks.connections import open_dataset_store
 from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.logs.file_log_store import FileLogStore
-from blocks.ports import DatasetRef, LogQuery
+from blocks.ports import DatasetRef, DatasetStore, LogQuery
 from flywheel.cli.main import main
-from flywheel.config import FlywheelConfig
+from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
 from flywheel.curation.funnel import funnel_of
@@ -48,8 +52,9 @@ SPLIT = CONFIG.data_split_config
 class Made:
     """A home with a run's datasets, predictions and adapter, and the log that they came from."""
 
-    def __init__(self, home: Path, *, with_ids: bool = True) -> None:
+    def __init__(self, home: Path, *, with_ids: bool = True, stored_at: str = "embedded") -> None:
         self.home, self.log = home, home.parent / "log.jsonl"
+        self.connections = ConnectionsConfig(home=str(home), dataset_store=stored_at)
         self.texts = {f"r{n}": question(n) for n in range(60)}
         records = [
             record(n, id=f"r{n}" if with_ids else ..., request=asked(self.texts[f"r{n}"])) for n in range(60)
@@ -58,7 +63,7 @@ class Made:
             record(100 + n, request=asked(self.texts[f"r{n}"]), timestamp=1_700_000_000) for n in range(60)
         ]
         self.log.write_text("".join(json.dumps(line) + "\n" for line in records))
-        self.store = DirectoryDatasetStore(home / "datasets")
+        self.store = self.opened()
         self.refs: dict[str, DatasetRef] = {}
         log = FileLogStore(self.log).read(LogQuery("w", "c"), silent)
         self.make("extracted", lambda out: extract(log, out, silent))
@@ -107,22 +112,28 @@ class Made:
         return self.at(kind)
 
     def at(self, kind: str) -> Path:
-        return DirectoryDatasetStore(self.home / "datasets").open(self.refs[kind])
+        return self.opened().open(self.refs[kind])
+
+    def opened(self) -> DatasetStore:
+        return asyncio.run(open_dataset_store(self.connections))
 
     def counts(self, kind: str) -> dict[str, Any]:
         counts: dict[str, Any] = json.loads((self.at(kind) / "manifest.json").read_text())["counts"]
         return counts
 
     def holding(self, text: str) -> list[str]:
-        """Files below the home in which a text stands, Parquet decoded."""
+        """Files of the home and of the dataset store in which a text stands, Parquet decoded."""
+        files = {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
+        if "://" in self.connections.dataset_store:
+            there, root = fsspec.core.url_to_fs(self.connections.dataset_store)
+            files |= {path: there.cat_file(path) for path in there.find(root)}
         found = []
-        for path in sorted(self.home.rglob("*")):
-            if path.is_file() and path.suffix != ".sqlite":
-                content = (
-                    str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
-                )
+        for path, data in sorted(files.items()):
+            if not path.endswith(".sqlite"):
+                decode = path.endswith(".parquet")
+                content = str(pq.read_table(io.BytesIO(data)).to_pylist()) if decode else data.decode()
                 if text in content:
-                    found.append(path.name)
+                    found.append(path.rpartition("/")[2])
         return found
 
 
@@ -135,9 +146,15 @@ def written(path: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return Made(tmp_path / "home")
+@pytest.fixture(params=["embedded"])
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Made:
+    url = {"file": f"file://{tmp_path}/elsewhere", "memory": f"memory://{tmp_path.name}-{uuid4().hex}"}
+    return Made(tmp_path / "home", stored_at=url.get(request.param, request.param))
+
+
+def datasets_at(*places: str) -> pytest.MarkDecorator:
+    """Datasets in the home, in a shared directory by its URL, or in an object store."""
+    return pytest.mark.parametrize("made", places, indirect=True)
 
 
 @pytest.fixture
@@ -148,12 +165,14 @@ def erase(
 
     def command(*words: str) -> Any:
         capsys.readouterr()
-        assert main(["erase", *words, "--json"]) == 0
+        store = f"connections.dataset_store={made.connections.dataset_store}"
+        assert main(["erase", *words, "--json", "--set", store]) == 0
         return json.loads(capsys.readouterr().out)
 
     return command
 
 
+@datasets_at("embedded", "memory")
 def test_a_training_record_is_told_wherever_it_is_and_goes_from_there(
     made: Made, erase: Callable[..., Any]
 ) -> None:
@@ -183,6 +202,7 @@ def test_a_training_record_is_told_wherever_it_is_and_goes_from_there(
     assert all(json.dumps(made.texts[name])[1:-1] in rows for name in others)
 
 
+@datasets_at("file")
 def test_an_evaluation_record_goes_from_items_and_answers_and_its_scores_are_told(
     made: Made, erase: Callable[..., Any]
 ) -> None:
@@ -199,10 +219,11 @@ def test_an_evaluation_record_goes_from_items_and_answers_and_its_scores_are_tol
     assert any("run-a" in task for task in report["by_hand"])
 
 
+@datasets_at("embedded", "memory")
 def test_a_dry_run_tells_the_same_and_changes_nothing(made: Made, erase: Callable[..., Any]) -> None:
     before = {
         path: path.read_bytes()
-        for path in made.home.rglob("*")
+        for path in made.home.parent.rglob("*")
         if path.is_file() and path.suffix != ".sqlite"
     }
     dry = erase("--record-id", made.trained[0], "--dry-run")
@@ -281,11 +302,25 @@ def test_a_record_without_an_id_in_the_log_is_known_by_the_one_that_was_made(tmp
     assert json.loads((tmp_path / "again" / "rejected.jsonl").read_text())["line"] == table["line"][7].as_py()
 
 
-def test_an_empty_id_and_a_store_that_cannot_be_searched_are_refused(
-    made: Made, erase: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_copies_of_another_machine_are_not_read_any_more_and_go_when_it_opens_the_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    url = f"file://{tmp_path}/elsewhere"
+    made = Made(tmp_path / "home", stored_at=url)
+    victim = made.items[0]
+    text = made.texts[victim]
+    other = ConnectionsConfig(home=str(tmp_path / "other"), dataset_store=url)
+    asyncio.run(open_dataset_store(other)).open(made.refs["datasets"])
+    monkeypatch.setenv("FLYWHEEL_HOME", str(made.home))
+    assert main(["erase", "--record-id", victim, "--set", f"connections.dataset_store={url}"]) == 0
+    assert "other machines" in " ".join(capsys.readouterr().out.split())
+
+    fresh = asyncio.run(open_dataset_store(other)).open(made.refs["datasets"])
+    assert victim not in [item.id for item in read_items(fresh / "base" / "eval_data.jsonl")]
+    left = [path.name for path in (tmp_path / "other").rglob("*.jsonl") if f'"{victim}"' in path.read_text()]
+    assert left == []
+    assert text not in (fresh / "base" / "eval_data.jsonl").read_text()
+
+
+def test_an_empty_id_is_refused(made: Made) -> None:
     assert main(["erase", "--record-id", " "]) == 2
-    elsewhere = f"connections.dataset_store=file://{tmp_path}/elsewhere"
-    assert main(["erase", "--record-id", "r1", "--set", elsewhere]) == 2
-    assert "were not searched" in capsys.readouterr().err
-    assert (tmp_path / "elsewhere" / ".erased").is_dir()
