@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 
@@ -29,3 +30,11 @@ def slug(text: str, most: int = 40) -> str:
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
     kept = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[: most - _HASH_LENGTH - 1].rstrip("-")
     return f"{kept}-{digest}" if kept else digest
+
+
+def slug_of(*texts: str, most: int = 60) -> str:
+    """One name of several texts, such as a workload and its client, with a hash of all of them at its end.
+
+    Other texts give another name, also where they read the same one behind the other: (`a-b`, `c`) and (`a`, `b-c`).
+    """
+    return slug(json.dumps(texts, ensure_ascii=False), most)

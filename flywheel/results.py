@@ -63,16 +63,25 @@ class Interval(msgspec.Struct, frozen=True):
     level: float = 0.95
 
 
+class TrafficMean(msgspec.Struct, frozen=True):
+    """The mean over the same items, each counted as often as production was asked it."""
+
+    value: float
+    interval: Interval
+
+
 class Score(msgspec.Struct, frozen=True):
     """A mean over `n` scored items; `value` and `interval` are None when n is 0.
 
     `unscored` counts items the metric applies to that got no score (no answer, unusable answer). They are not zeros.
+    Every item counts once in `value`; `by_traffic` is there where the scored items stand for unequally many calls.
     """
 
     value: float | None
     n: int
     unscored: int
     interval: Interval | None = None
+    by_traffic: TrafficMean | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

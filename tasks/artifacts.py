@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.connections import open_dataset_store
 from blocks.run_evidence import evidence_of
 from flywheel.config import FlywheelConfig
-from flywheel.naming import slug
+from flywheel.naming import slug_of
 from flywheel.report import analysis_tables
 from flywheel.report.bounded import bounded
 from flywheel.report.certificate import certificate_markdown
@@ -31,7 +31,7 @@ MOST_DIVERGENT = 50
 @task(task_run_name="publish", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 async def publish_results(run: RunResult, config: FlywheelConfig, data: CuratedData) -> None:
     """Create the run's artifacts: a summary to read first, and a table for each thing that it leans on."""
-    name = slug(run.workload_id)
+    name = slug_of(run.workload_id, run.client_id)
     what = table_text(cell(f"{run.workload_id} of {run.client_id}, run {run.run_id}"))
     store = await open_dataset_store(config.connections)
     evidence = await asyncio.to_thread(evidence_of, run, store)

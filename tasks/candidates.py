@@ -73,7 +73,7 @@ async def fine_tune(
         lora=config.lora_for(candidate),
         customizer=candidate.customizer_config,
     )
-    await report_parity(platform, candidate.model, request.train, candidate.name)
+    await report_parity(platform, candidate.model, request.train, candidate.name, config)
     await record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:
         try:

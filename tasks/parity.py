@@ -11,15 +11,18 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.ports import Platform
+from flywheel.config import FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.parity import ParityReport, compare_renderings
-from flywheel.naming import slug
+from flywheel.naming import slug_of
 from flywheel.report.parity import parity_markdown, parity_words
 
 SAMPLES = 5
 
 
-async def report_parity(platform: Platform, model: str, train: Path, candidate: str) -> ParityReport | None:
+async def report_parity(
+    platform: Platform, model: str, train: Path, candidate: str, config: FlywheelConfig
+) -> ParityReport | None:
     """Compare sample rows where the platform shows both renderings, and tell of a difference; None where it does not.
 
     It never stops a training: a difference is for a person to judge.
@@ -35,7 +38,7 @@ async def report_parity(platform: Platform, model: str, train: Path, candidate: 
     (get_run_logger().info if report.equal else get_run_logger().warning)("%s", parity_words(report))
     await acreate_markdown_artifact(
         parity_markdown(report),
-        key=f"parity-{slug(candidate)}",
+        key=f"parity-{slug_of(config.workload_id, config.client_id, candidate)}",
         description=f"Prompts of {candidate} in training and in serving",
     )
     return report

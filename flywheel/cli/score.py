@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flywheel.results import EvalItem, Prediction, Score
+    from flywheel.results import EvalItem, Interval, Prediction, Score
 
 HELP = "Score any predictions file against evaluation items."
 EXAMPLE = "flywheel score --items data/base/eval_data.jsonl --predictions predictions.jsonl"
@@ -116,6 +116,8 @@ def _level(text: str) -> float:
 
 
 def _score_document(score: Score) -> dict[str, Any]:
+    import msgspec
+
     interval = score.interval
     return {
         "value": score.value,
@@ -124,6 +126,7 @@ def _score_document(score: Score) -> dict[str, Any]:
         "interval": None
         if interval is None
         else {"low": interval.low, "high": interval.high, "level": interval.level},
+        **({"by_traffic": msgspec.to_builtins(score.by_traffic)} if score.by_traffic else {}),
     }
 
 
@@ -137,17 +140,31 @@ def _print_table(items: Sequence[EvalItem], scores: dict[str, Score], primary: s
     table.add_column("metric")
     for column in ("score", f"{100 * level:g} % interval", "n", "unscored"):
         table.add_column(column, justify="right")
+    weighted = any(score.by_traffic for score in scores.values())
+    if weighted:
+        table.add_column("by traffic", justify="right")
+        table.add_column("interval", justify="right")
     for metric, score in scores.items():
-        interval = score.interval
+        of_traffic = score.by_traffic
         table.add_row(
             f"{metric} *" if metric == primary else metric,
             "-" if score.value is None else f"{score.value:.3f}",
-            "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}",
+            _range(score.interval),
             str(score.n),
             str(score.unscored),
+            *(["-" if of_traffic is None else f"{of_traffic.value:.3f}"] if weighted else []),
+            *([_range(of_traffic.interval if of_traffic else None)] if weighted else []),
         )
     console().print(table)
     console().print("* the score that stands for the whole")
+    if weighted:
+        console().print(
+            "by traffic: each item counts as often as production was asked it; verdicts go by that"
+        )
+
+
+def _range(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def _print_remarks(

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from flywheel.config import ConnectionsConfig
     from flywheel.results import RunResult
 
-NUMBERS = {"records", "n", "unscored", "tokens in", "tokens out", "score", "latency p50", "candidates"}
-
 
 def show_run(
     run: RunResult,
@@ -37,6 +35,7 @@ def show_run(
         primary_metric_of,
         results_document,
         results_rows,
+        traffic_remark,
     )
 
     if as_json:
@@ -47,6 +46,8 @@ def show_run(
     _print_analysis(screen, run)
     reference = run.production_model or "the production model"
     print_table(screen, f"{primary_metric_of(run)}: agreement with {reference}", results_rows(run))
+    if remark := traffic_remark(run):
+        screen.print(f"{remark}\n", soft_wrap=True)
     if all_scores:
         print_table(screen, "All scores", all_scores_rows(run))
     throughput = throughput_lines(run)
@@ -58,20 +59,26 @@ def show_run(
 
 
 def print_table(screen: Console, title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as a table; a wide one is laid out without boxes so that lines stay whole in a log file."""
+    """Rows as a table that fits the screen; without boxes, so that lines stay whole in a log file."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=plain(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    from flywheel.cli.table_layout import GAP, is_number, layout
+
     if not rows:
         screen.print(plain(f"{title}: nothing yet"))
         return
-    columns = [name for name in rows[0] if any(row[name] != "" for row in rows)]
-    for name in columns:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(plain(str(row[name])) for name in columns))
+    found = layout(rows, screen.width)
+    table = Table(title=plain(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.show_edge, table.padding = False, (0, GAP - 1, 0, 0)  # the box's own divider is a blank
+    for name in found.columns:
+        table.add_column(name, justify="right" if is_number(name) else "left", overflow="fold")
+    for cells in found.cells:
+        table.add_row(*cells)
     screen.print(table)
+    for line in found.below:
+        screen.print(line, soft_wrap=True)
+    screen.print()
 
 
 def throughput_lines(run: RunResult) -> list[str]:
@@ -141,10 +148,10 @@ def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsC
     from blocks.connections import home_directory
     from flywheel.report.commands import command
     from flywheel.report.evaluation_set import remarks
-    from flywheel.report.next_steps import conclusion, next_steps
+    from flywheel.report.next_steps import beside_conclusion, conclusion, next_steps
 
     home, found_in = home_directory(connections), connections.model_dump()
-    screen.print(plain(f"\nRun {run.run_id}: {run.status}. {run.message}"))
+    screen.print(plain(f"\nRun {run.run_id}: {run.status}. {beside_conclusion(run)}".rstrip()))
     screen.print(plain(conclusion(run)))
     for remark in remarks(run):
         screen.print(plain(remark))

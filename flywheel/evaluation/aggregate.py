@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from flywheel.config.metrics import ArgumentConfig
 from flywheel.errors import DataError
 from flywheel.evaluation.prediction_file import PredictionFile
@@ -20,7 +22,7 @@ from flywheel.evaluation.scoring import (
     uses_tools,
 )
 from flywheel.evaluation.statistics import mean_score
-from flywheel.results import EvalItem, EvalType, Evaluation, Prediction, Score, Usage
+from flywheel.results import EvalItem, EvalType, Evaluation, Prediction, Score, TrafficMean, Usage
 
 METRICS_SET = frozenset(METRICS)
 Predictions = Mapping[str, Prediction] | Iterable[Prediction]
@@ -90,40 +92,60 @@ def scores_of(
 ) -> dict[str, Score]:
     """Mean, n, interval and unscored count of each metric that applies to any of the items.
 
-    Items of one cluster depend on each other, so intervals are cluster-robust. Every item counts once, whatever its
-    weight in the traffic; `mean_score` takes weights where the traffic is what matters.
+    Items of one cluster depend on each other, so intervals are cluster-robust. Every item counts once; where items
+    stand for unequally many calls, the mean by traffic stands beside it.
     """
     tools = uses_tools(items)
-    values: dict[str, list[float | None]] = {}
-    clusters: dict[str, list[str]] = {}
+    found: dict[str, _Values] = {}
     others: dict[bool, set[str]] = {True: set(), False: set()}
-    without: list[tuple[bool, str]] = []
+    without: list[tuple[bool, str, int]] = []
     for item in items:
         prediction = predictions.get(item.id)
         for metric in metrics_for(item, tools):
-            values.setdefault(metric, []).append(prediction.scores.get(metric) if prediction else None)
-            clusters.setdefault(metric, []).append(item.cluster)
+            score = prediction.scores.get(metric) if prediction else None
+            found.setdefault(metric, _Values()).add(score, item.cluster, item.weight)
         calls = bool(reference_calls(item))
         if prediction is None:
-            without.append((calls, item.cluster))
+            without.append((calls, item.cluster, item.weight))
             continue
         # Somebody else's verdicts, such as a platform's or a judge's, apply where they were given.
         for metric, value in prediction.scores.items():
             if metric not in METRICS_SET:
                 others[calls].add(metric)
-                values.setdefault(metric, []).append(value)
-                clusters.setdefault(metric, []).append(item.cluster)
-    for calls, cluster in without:  # nobody could say; they apply to all items of a kind, or to none
+                found.setdefault(metric, _Values()).add(value, item.cluster, item.weight)
+    for calls, cluster, weight in without:  # nobody could say; they apply to all items of a kind, or to none
         for metric in others[calls]:
-            values[metric].append(None)
-            clusters[metric].append(cluster)
+            found[metric].add(None, cluster, weight)
     return {
-        metric: mean_score(
-            values[metric], clusters[metric], level=level, binary=_binary(metric, values[metric])
-        )
-        for metric in (*METRICS, *sorted(values.keys() - METRICS_SET))
-        if metric in values
+        metric: found[metric].score(metric, level)
+        for metric in (*METRICS, *sorted(found.keys() - METRICS_SET))
+        if metric in found
     }
+
+
+class _Values:
+    """The items that one metric applies to."""
+
+    def __init__(self) -> None:
+        self._values: list[float | None] = []
+        self._clusters: list[str] = []
+        self._weights: list[int] = []
+
+    def add(self, value: float | None, cluster: str, weight: int) -> None:
+        self._values.append(value)
+        self._clusters.append(cluster)
+        self._weights.append(weight)
+
+    def score(self, metric: str, level: float) -> Score:
+        binary = _binary(metric, self._values)
+        once = mean_score(self._values, self._clusters, level=level, binary=binary)
+        counted = {w for w, value in zip(self._weights, self._values, strict=True) if value is not None}
+        if len(counted) < 2:
+            return once
+        weighted = mean_score(self._values, self._clusters, self._weights, level, binary)
+        if weighted.value is None or weighted.interval is None:
+            return once
+        return msgspec.structs.replace(once, by_traffic=TrafficMean(weighted.value, weighted.interval))
 
 
 def _binary(metric: str, values: Sequence[float | None]) -> bool:

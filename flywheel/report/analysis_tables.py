@@ -17,10 +17,22 @@ from flywheel.report.numbers import (
     share,
     signed,
 )
-from flywheel.report.tables import Row
+from flywheel.report.tables import Row, without_empty
 from flywheel.results import RunResult
 
 OUTCOMES = {"surfaced": "surfaced", "not_surfaced": "not surfaced", "cannot_tell": "cannot tell"}
+ONE_FAMILY = "judge and candidate are of one family"
+BY_PEOPLE = ("Cohen's κ with people", "corrected score")
+"""Columns of a judge's health that need ratings by people."""
+FIGURES = (
+    "1,000 requests",
+    "1,000 tokens",
+    "test-time compute",
+    "saves a month",
+    "fine-tune",
+    "paid back in",
+)
+"""Columns of costs that nobody can fill where prices are missing."""
 AGAINST = {"last": "last comparable run", "best": "best so far"}
 
 
@@ -75,17 +87,25 @@ def ceiling_rows(run: RunResult) -> list[Row]:
 
 
 def cost_rows(run: RunResult) -> list[Row]:
-    """Money and test-time compute of each evaluation's way of answering, beside production."""
-    return [
+    """Money and test-time compute of each evaluation's way of answering, beside production.
+
+    A figure that is known of none of them has no column; what it would take is in `missing`.
+    """
+    rows = [
         {
             "candidate": cell(cost.candidate),
             "evaluation": cost.eval_type,
-            "1,000 requests": f"{_thousand(cost.per_request, cost.currency)} "
-            f"(production {_thousand(cost.production_per_request, cost.currency)})",
-            "1,000 tokens": f"{money(cost.per_1k_tokens, cost.currency)} "
-            f"(production {money(cost.production_per_1k_tokens, cost.currency)})",
-            "test-time compute": f"{_compute(cost.test_time_compute)} "
-            f"(production {_compute(cost.production_test_time_compute)})",
+            "1,000 requests": _beside(
+                _thousand(cost.per_request, cost.currency),
+                _thousand(cost.production_per_request, cost.currency),
+            ),
+            "1,000 tokens": _beside(
+                money(cost.per_1k_tokens, cost.currency),
+                money(cost.production_per_1k_tokens, cost.currency),
+            ),
+            "test-time compute": _beside(
+                _compute(cost.test_time_compute), _compute(cost.production_test_time_compute)
+            ),
             "saves a month": money_range(cost.monthly_savings, cost.currency),
             "fine-tune": money(cost.fine_tune, cost.currency),
             "paid back in": days_range(cost.break_even_days),
@@ -93,6 +113,7 @@ def cost_rows(run: RunResult) -> list[Row]:
         }
         for cost in (run.analysis.costs if run.analysis else ())
     ]
+    return without_empty(rows, *FIGURES)
 
 
 def regression_rows(run: RunResult) -> list[Row]:
@@ -116,15 +137,18 @@ def regression_rows(run: RunResult) -> list[Row]:
 
 
 def judge_health_rows(run: RunResult) -> list[Row]:
-    """How far each judge can be trusted."""
-    return [
+    """How far each judge can be trusted, for each evaluation whose answers it judged."""
+    rows = [
         {
+            "candidate": cell(health.candidate),
+            "evaluation": health.eval_type,
             "judge": cell(health.judge),
             "metric": health.metric,
             "judged": health.judged,
-            "parse failures": f"{health.parse_failures} ({share(_part(health.parse_failures, health.judged))})",
+            "parse failures": _counted(health.parse_failures, health.judged),
+            "no answer": _counted(health.no_answer, health.judged),
             "agrees with truth": _of(share(health.agreement), health.agreement_n),
-            "flips when swapped": share(health.flip_rate),
+            "flips when swapped": _of(share(health.flip_rate), health.flip_n),
             "length correlation": signed(health.length_correlation, 2),
             "Cohen's κ with people": _of(figure(health.kappa), health.kappa_n),
             "corrected score": figure(health.corrected, 3)
@@ -133,10 +157,11 @@ def judge_health_rows(run: RunResult) -> list[Row]:
                 if health.corrected_interval
                 else ""
             ),
-            "note": "judge and candidate are of one family" if health.same_family else "",
+            "note": cell(" ".join(health.notes) or (ONE_FAMILY if health.same_family else ""), 600),
         }
         for health in (run.analysis.judge_health if run.analysis else ())
     ]
+    return without_empty(rows, *BY_PEOPLE)
 
 
 def kpi_rows(run: RunResult) -> list[Row]:
@@ -256,8 +281,12 @@ def _compute(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f} token·s"
 
 
-def _part(count: int, whole: int) -> float | None:
-    return count / whole if whole else None
+def _beside(ours: str, production: str) -> str:
+    return UNKNOWN if ours == production == UNKNOWN else f"{ours} (production {production})"
+
+
+def _counted(count: int, whole: int) -> str:
+    return f"{count} ({share(count / whole if whole else None)})"
 
 
 def _of(text: str, n: int) -> str:

@@ -32,6 +32,11 @@ def conclusion(run: RunResult) -> str:
     return f"No verdict was reached in this run. The best score was {named}."
 
 
+def beside_conclusion(run: RunResult) -> str:
+    """What the run's message says beside its conclusion, for a reader who is told that too."""
+    return run.message.replace(conclusion(run), "").strip(" ;")
+
+
 def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> list[str]:
     """What to do now, most important first; each is one sentence with the command for it.
 

@@ -16,6 +16,14 @@ def score_text(score: Score | None) -> str:
     return f"{score.value:.3f}{interval}"
 
 
+def by_traffic_text(score: Score | None) -> str:
+    """The same of the mean by traffic; empty where every item stands for as many calls."""
+    if score is None or score.by_traffic is None:
+        return ""
+    interval = score.by_traffic.interval
+    return f"{score.by_traffic.value:.3f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
 def milliseconds(value: float | None) -> str:
     """A latency for people: "840 ms", "2.4 s", or "–" where it is unknown."""
     if value is None:

@@ -6,9 +6,9 @@ from flywheel.report.analysis_tables import cost_rows, regression_rows, verdict_
 from flywheel.report.commands import command
 from flywheel.report.escaping import markdown
 from flywheel.report.evaluation_set import remarks
-from flywheel.report.next_steps import conclusion, next_steps
+from flywheel.report.next_steps import beside_conclusion, conclusion, next_steps
 from flywheel.report.summary import markdown_table
-from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows
+from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows, traffic_remark
 from flywheel.results import RunResult
 
 MOST_ROWS = 40
@@ -26,7 +26,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         f"**{markdown(conclusion(run))}**",
         "",
-        f"Client {markdown(run.client_id)}, run `{run.run_id}`, {run.status}. {markdown(_beside(run))}",
+        f"Client {markdown(run.client_id)}, run `{run.run_id}`, {run.status}. {markdown(beside_conclusion(run))}",
         "",
         "## What to do now",
         "",
@@ -47,7 +47,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         *([picture, ""] if picture else []),
         markdown_table(results_rows(run)[:MOST_ROWS]),
         "",
-        *(f"- {markdown(remark)}" for remark in remarks(run)),
+        *(f"- {markdown(remark)}" for remark in [traffic_remark(run), *remarks(run)] if remark),
         "",
         *_section("Costs", cost_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),
@@ -64,11 +64,6 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _beside(run: RunResult) -> str:
-    """What the run's message says beside its conclusion, which stands above."""
-    return run.message.replace(conclusion(run), "").strip(" ;")
 
 
 def _section(title: str, rows: list[dict[str, object]]) -> list[str]:

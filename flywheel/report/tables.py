@@ -9,11 +9,15 @@ import msgspec
 
 from flywheel.analysis import Analysis
 from flywheel.report.escaping import cell
+from flywheel.report.numbers import UNKNOWN, by_traffic_text
 from flywheel.report.numbers import milliseconds as milliseconds
 from flywheel.report.numbers import score_text as score_text
 from flywheel.results import EVAL_TYPES, CandidateResult, Evaluation, RunResult, Score
 
 Row = dict[str, Any]
+
+BY_TRAFFIC = "by traffic"
+"""Column of the score with each item counted as often as production was asked it."""
 
 FUNNEL_LABELS = {
     "lines": "lines in the log",
@@ -49,24 +53,28 @@ def funnel_rows(funnel: dict[str, int]) -> list[Row]:
 
 
 def results_rows(run: RunResult) -> list[Row]:
-    """One row for each evaluation of each candidate; scores with n, interval and unscored."""
+    """One row for each evaluation of each candidate; scores with n, interval and unscored.
+
+    Where items stand for unequally many calls, the score by traffic, which verdicts go by, has a column.
+    """
     rows = []
     for candidate in run.candidates:
         if not candidate.evaluations:
             rows.append(_row_without_evaluation(candidate))
         for evaluation in sorted(candidate.evaluations, key=lambda e: EVAL_TYPES.index(e.eval_type)):
             rows.append(_evaluation_row(candidate, evaluation))
-    return rows
+    return without_empty(rows, BY_TRAFFIC)
 
 
 def all_scores_rows(run: RunResult) -> list[Row]:
-    """One row for each metric of each evaluation."""
-    return [
+    """One row for each metric of each evaluation; the score by traffic as in `results_rows`."""
+    rows = [
         {
             "candidate": cell(candidate.candidate),
             "evaluation": evaluation.eval_type,
             "metric": metric,
             "score": score_text(score),
+            BY_TRAFFIC: by_traffic_text(score),
             "n": score.n,
             "unscored": score.unscored,
         }
@@ -74,6 +82,25 @@ def all_scores_rows(run: RunResult) -> list[Row]:
         for evaluation in candidate.evaluations
         for metric, score in sorted(evaluation.scores.items())
     ]
+    return without_empty(rows, BY_TRAFFIC)
+
+
+def traffic_remark(run: RunResult) -> str:
+    """What the scores by traffic mean, and whether verdicts go by them; empty where there are none."""
+    scores = (s for c in run.candidates for e in c.evaluations for s in e.scores.values())
+    if not any(score.by_traffic for score in scores):
+        return ""
+    weighting = run.config.get("analysis_config", {}).get("weighting", "traffic")
+    return (
+        "By traffic: each item counts as often as production was asked it; the other score counts each once. "
+        f"Verdicts go by {'the traffic' if weighting == 'traffic' else 'items'} (analysis_config.weighting)."
+    )
+
+
+def without_empty(rows: Sequence[Row], *columns: str) -> list[Row]:
+    """The rows without those of these columns that hold nothing in any of them."""
+    empty = {name for name in columns if all(row.get(name) in ("", UNKNOWN) for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 
 
 def primary_metric_of(run: RunResult) -> str:
@@ -95,6 +122,7 @@ def _evaluation_row(candidate: CandidateResult, evaluation: Evaluation) -> Row:
         "candidate": cell(candidate.candidate),
         "evaluation": evaluation.eval_type,
         "score": score_text(score),
+        BY_TRAFFIC: by_traffic_text(score),
         "n": score.n if score else 0,
         "unscored": score.unscored if score else evaluation.items,
         "tokens in": round(usage.tokens_in / answered),
@@ -108,12 +136,13 @@ def _row_without_evaluation(candidate: CandidateResult) -> Row:
     return {
         "candidate": cell(candidate.candidate),
         "evaluation": candidate.status,
-        "score": "–",
+        "score": UNKNOWN,
+        BY_TRAFFIC: "",
         "n": 0,
         "unscored": 0,
         "tokens in": 0,
         "tokens out": 0,
-        "latency p50": "–",
+        "latency p50": UNKNOWN,
         "note": cell(candidate.error or ""),
     }
 
@@ -165,6 +194,11 @@ def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
             name: {"low": score.interval.low, "high": score.interval.high, "level": score.interval.level}
             for name, score in evaluation.scores.items()
             if score.interval
+        },
+        "by_traffic": {
+            name: msgspec.to_builtins(score.by_traffic)
+            for name, score in evaluation.scores.items()
+            if score.by_traffic
         },
         "tokens_in": evaluation.usage.tokens_in,
         "tokens_out": evaluation.usage.tokens_out,

@@ -10,6 +10,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from flywheel.cli.main import main
+from flywheel.naming import slug_of
 from tests.browser.conftest import HOSTILE, Paused
 from tests.browser.pages import artifact_url, click, open_page, picture, shown, wait_for
 
@@ -23,6 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
 
+OF_THE_RUN = slug_of("support-router", "acme-web")
+"""End of the keys of its artifacts."""
 UIS = ("", "/v2")
 """Prefect's two user interfaces: they render tables and Markdown each in its own way."""
 
@@ -57,7 +60,7 @@ def test_the_run_page_shows_the_run_waiting_for_a_person(
 def test_the_summary_says_what_it_comes_to_and_what_to_do_next(
     run: Paused, browser: Any, screenshots: Path, ui: str
 ) -> None:
-    address = artifact_url(run.ui, "summary-support-router").replace("/artifacts", f"{ui}/artifacts", 1)
+    address = artifact_url(run.ui, f"summary-{OF_THE_RUN}").replace("/artifacts", f"{ui}/artifacts", 1)
     page = open_page(
         browser, address, "can be considered", "What to do now", "surfaced", "Where the records went"
     )
@@ -73,7 +76,7 @@ def test_the_summary_says_what_it_comes_to_and_what_to_do_next(
 def test_hostile_answers_show_as_text_in_the_divergent_answers(
     run: Paused, browser: Any, screenshots: Path, ui: str
 ) -> None:
-    address = artifact_url(run.ui, "divergent-support-router").replace("/artifacts", f"{ui}/artifacts", 1)
+    address = artifact_url(run.ui, f"divergent-{OF_THE_RUN}").replace("/artifacts", f"{ui}/artifacts", 1)
     open_page(browser, address, "customized-eval", "onerror")
     page = shown(browser).replace("\u2060", "").replace("⟦", "").replace("⟧", "")
     assert HOSTILE in " ".join(page.replace("\u2217", "*").split())

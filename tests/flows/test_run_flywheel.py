@@ -15,6 +15,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from flows.run_flywheel import all_kept, run_flywheel
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, IclConfig
 from flywheel.errors import ConfigError, DataError, TooFewRecordsError
+from flywheel.naming import slug_of
 from flywheel.results import CandidateResult, RunResult
 from tests.fakes.gpu_platform import GpuPlatformServer
 
@@ -65,12 +66,12 @@ async def test_a_run_evaluates_every_candidate_three_ways_on_the_same_items(
     assert gpu_platform.deployments == {}
 
 
-async def test_a_run_leaves_its_artifacts_under_keys_of_the_workload(config: FlywheelConfig) -> None:
+async def test_a_run_leaves_its_artifacts_under_keys_of_workload_and_client(config: FlywheelConfig) -> None:
     await run(config)
 
     async with get_client() as client:
         for kind in ("summary", "verdicts", "results", "costs", "funnel", "leakage", "divergent", "decision"):
-            key = ArtifactFilterKey(any_=[f"{kind}-support-router"])
+            key = ArtifactFilterKey(any_=[f"{kind}-{slug_of('support-router', 'acme-web')}"])
             found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
             assert found, f"no artifact {kind}"
             assert found[0].data

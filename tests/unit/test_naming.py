@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.naming import slug
+from flywheel.naming import slug, slug_of
 
 
 @given(st.text(), st.integers(16, 100))
@@ -55,3 +55,17 @@ def test_text_without_a_single_safe_character_gets_a_name() -> None:
 def test_too_little_room_is_refused() -> None:
     with pytest.raises(ValueError, match="16"):
         slug("anything", 8)
+
+
+@given(
+    st.lists(st.text("ab-\0/", max_size=4), min_size=2, max_size=2),
+    st.lists(st.text("ab-\0/", max_size=4), min_size=2, max_size=2),
+)
+def test_a_name_of_several_texts_is_of_these_alone(left: list[str], right: list[str]) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug_of(*left))
+    assert (slug_of(*left) == slug_of(*right)) == (left == right)
+
+
+def test_a_name_of_several_texts_can_be_read_and_stays_the_same() -> None:
+    assert slug_of("support-router", "acme-web") == "support-router-acme-web-1e1f6c9c"
+    assert len(slug_of("w" * 500, "c" * 500)) <= 60

@@ -20,7 +20,14 @@ from flywheel.report.html.divergent_items import listed_items
 from flywheel.report.html.pictures import latency_picture, pareto_pictures, score_picture, training_pictures
 from flywheel.report.html.svg import STYLE
 from flywheel.report.next_steps import conclusion, next_steps
-from flywheel.report.tables import Row, all_scores_rows, funnel_rows, primary_metric_of, results_rows
+from flywheel.report.tables import (
+    Row,
+    all_scores_rows,
+    funnel_rows,
+    primary_metric_of,
+    results_rows,
+    traffic_remark,
+)
 from flywheel.results import RunResult
 
 SECTIONS = (
@@ -76,6 +83,7 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "load_tests": analysis_tables.load_test_rows(run),
         "results": results_rows(run),
         "all_scores": all_scores_rows(run),
+        "traffic": traffic_remark(run),
         "bars": score_picture(run),
         "paretos": pareto_pictures(run, evidence),
         "trainings": training_pictures(run),

@@ -79,6 +79,26 @@ def test_people_get_a_table_and_are_told_what_is_missing(
     assert "\x1b" not in out
 
 
+def test_where_items_stand_for_many_calls_the_score_by_traffic_is_told_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = [row("a", weight=8), row("b"), row("c")]
+    lines = [answer("a"), answer("b", text("no")), answer("c", text("no"))]
+    assert score(tmp_path, items, lines, "--json") == 0
+    strict = document(capsys)["scores"]["function_name_and_args_accuracy"]
+    assert strict["value"] == pytest.approx(1 / 3)
+    assert strict["by_traffic"]["value"] == pytest.approx(0.8)
+    low, high = (strict["by_traffic"]["interval"][end] for end in ("low", "high"))
+    assert high - low > 0.8  # ten calls, and most of them are one item
+    assert score(tmp_path, items, lines) == 0
+    out = capsys.readouterr().out
+    assert "0.333" in out
+    assert "0.800" in out
+    assert "by traffic: each item counts as often" in out
+    assert score(tmp_path, [row("a"), row("b"), row("c")], lines) == 0
+    assert "by traffic" not in capsys.readouterr().out
+
+
 def test_scores_of_each_item_are_written_on_demand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

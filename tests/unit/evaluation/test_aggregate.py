@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,10 @@ from flywheel.evaluation.aggregate import (
     scores_of,
     usage_of,
 )
+from flywheel.evaluation.statistics import mean_score
 from flywheel.results import Prediction
+from flywheel.verdicts.contenders import ItemFrame, scores_by_metric
+from flywheel.verdicts.estimates import mean_of
 from tests.unit.evaluation.cases import calls, item, text
 
 BERLIN = calls(("get_weather", {"city": "Berlin"}))
@@ -101,3 +105,34 @@ def test_finish_reasons_are_counted() -> None:
         Prediction(str(n), finish_reason=reason) for n, reason in enumerate(["stop", "length", "stop", None])
     ]
     assert finish_reasons(lines) == {"stop": 2, "length": 1}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0, None]), st.integers(1, 5), st.sampled_from("xyz")), min_size=1
+    )
+)
+def test_the_score_by_traffic_is_the_weighted_mean_that_verdicts_go_by(
+    drawn: list[tuple[float | None, int, str]],
+) -> None:
+    metric = "function_name"
+    items = [
+        msgspec.structs.replace(item(BERLIN, f"i{n}"), weight=weight, cluster=cluster)
+        for n, (_, weight, cluster) in enumerate(drawn)
+    ]
+    predictions = {
+        f"i{n}": Prediction(f"i{n}", scores={metric: value}) for n, (value, _, _) in enumerate(drawn)
+    }
+    score = scores_of(items, predictions)[metric]
+    values, weights, clusters = zip(*drawn, strict=True)
+    once = mean_score(values, clusters, binary=True)
+    assert msgspec.structs.replace(score, by_traffic=None) == once
+    weighted = mean_score(values, clusters, weights, binary=True)
+    judged = mean_of(scores_by_metric(ItemFrame.of(items), predictions.values())[metric])
+    if len({weight for value, weight, _ in drawn if value is not None}) < 2:
+        assert score.by_traffic is None
+        return
+    assert score.by_traffic is not None
+    assert judged is not None
+    assert (score.by_traffic.value, score.by_traffic.interval) == (weighted.value, weighted.interval)
+    assert score.by_traffic.value == pytest.approx(judged.value)

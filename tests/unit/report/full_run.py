@@ -123,7 +123,26 @@ def full_run() -> RunResult:
             )
         ],
         judge_health=[
-            JudgeHealth(HOSTILE, "similarity", 40, 2, agreement=0.9, agreement_n=38, same_family=True)
+            JudgeHealth(
+                HOSTILE,
+                "similarity",
+                judged=40,
+                parse_failures=2,
+                agreement=0.9,
+                agreement_n=37,
+                flip_rate=0.15,
+                flip_n=20,
+                length_correlation=-0.31,
+                same_family=True,
+                kappa=0.62,
+                kappa_n=12,
+                corrected=0.553,
+                corrected_interval=Bounds(0.41, 0.68),
+                candidate="small",
+                eval_type="icl-eval",
+                no_answer=1,
+                notes=["judge and candidate are of one family", HOSTILE],
+            )
         ],
         kpis=Kpis(0.02, 0.001, 0.98, 7200.0),
         notes=[HOSTILE],

@@ -1,0 +1,68 @@
+"""How far a judge can be trusted is told in full wherever people look."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from flywheel.analysis import Analysis
+from flywheel.cli.show import show_run
+from flywheel.config import ConnectionsConfig
+from flywheel.report.analysis_tables import judge_health_rows
+from flywheel.report.bounded import bounded
+from flywheel.report.html.page import report_html
+from flywheel.results import RunResult
+from tests.unit.report.full_run import full_evidence, full_run
+
+HEALTH = (
+    "judge-7b",
+    "small",
+    "icl-eval",
+    "similarity",
+    "40",  # judged
+    "2 (5.0 %)",  # parse failures
+    "1 (2.5 %)",  # no answer
+    "90.0 % (n = 37)",  # agreement with what a program knows
+    "15.0 % (n = 20)",  # position probe
+    "−0.31",  # length correlation
+    "0.62 (n = 12)",  # kappa
+    "0.553 [0.41, 0.68]",  # corrected
+    "judge and candidate are of one family",
+)
+
+
+def judged_run() -> RunResult:
+    """The judge alone, so that no other table says the same."""
+    run = full_run()
+    (health,) = run.analysis.judge_health if run.analysis else ()
+    health = msgspec.structs.replace(health, judge="judge-7b")
+    return msgspec.structs.replace(run, candidates=[], analysis=Analysis(judge_health=[health]))
+
+
+def test_the_report_and_the_artifact_and_the_terminal_tell_all_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = judged_run()
+    page = report_html(run, full_evidence()).decode()
+    section = page[page.index('<h2 id="judges">') : page.index('<h2 id="decision">')]
+    artifact = json.dumps(bounded(judge_health_rows(run), "", empty="none"), ensure_ascii=False)
+    artifact = artifact.replace("\u2060", "")
+    show_run(run, ConnectionsConfig(), as_json=False, most_divergent=0)
+    terminal = capsys.readouterr().out
+    for part in HEALTH:
+        assert part in section
+        assert part in artifact
+        assert part in terminal
+
+
+def test_a_health_without_ratings_by_people_has_no_columns_for_them() -> None:
+    run = judged_run()
+    assert run.analysis is not None
+    (health,) = run.analysis.judge_health
+    bare = msgspec.structs.replace(health, kappa=None, kappa_n=0, corrected=None, corrected_interval=None)
+    run = msgspec.structs.replace(run, analysis=Analysis(judge_health=[bare]))
+    (row,) = judge_health_rows(run)
+    assert row["flips when swapped"] == "15.0 % (n = 20)"
+    assert not {"Cohen's κ with people", "corrected score"} & row.keys()
