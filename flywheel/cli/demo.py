@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from flywheel.cli.run import add_run_arguments
 
     add_run_arguments(parser)
+    parser.add_argument(
+        "--write-log",
+        metavar="DIR",
+        help="only write the sample log into a new directory, to try other commands on",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,9 +36,30 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.config import ConnectionsConfig
     from flywheel.sample import write_sample_log
 
+    if arguments.write_log:
+        return write_log_only(Path(arguments.write_log), as_json=arguments.json)
     logs = home_directory(ConnectionsConfig()) / "sample-log"
     write_sample_log(logs)
     return run_and_show(demo_config(str(logs)), arguments)
+
+
+def write_log_only(directory: Path, as_json: bool) -> int:
+    """Write the sample log and say what can be done with it. Raises: ConfigError where something is there already."""
+    from flywheel.cli.terminal import console, emit_json, plain
+    from flywheel.errors import ConfigError
+    from flywheel.sample import write_sample_log
+
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is there already; name a directory that is new or empty.")
+    write_sample_log(directory)
+    if as_json:
+        emit_json({"log": str(directory), "workload": WORKLOAD, "client": CLIENT})
+    else:
+        logs = shlex.quote(str(directory))
+        console().print(
+            plain(f"The sample log is in {directory}. See what is in it: flywheel workloads --logs {logs}")
+        )
+    return 0
 
 
 def demo_config(logs: str) -> FlywheelConfig:
@@ -51,7 +79,7 @@ def demo_config(logs: str) -> FlywheelConfig:
         client_id=CLIENT,
         description="The demo: can a model of 135 million parameters route support requests?",
         logs=LogsConfig(path=logs),
-        data_split_config=DataSplitConfig(eval_size=40, limit=430),
+        data_split_config=DataSplitConfig(eval_size=40, val_ratio=0.05, limit=500),
         icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=3),
         training_config=TrainingConfig(epochs=1, learning_rate=2e-3),
         evaluation_config=EvaluationConfig(concurrency=40, default_max_tokens=64),

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from flywheel.errors import RemoteError
 
-START_SECONDS = 90
+START_SECONDS = 180
 STOP_SECONDS = 10
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
