@@ -20,14 +20,12 @@ from flywheel.evaluation.aggregate import scores_of
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.replay import replay
 from flywheel.evaluation.runner import Answer, run_evaluation
-from flywheel.evaluation.specialist import PREFIX, not_learned
+from flywheel.evaluation.specialist import ITEMS_FILE, PREDICTIONS_FILE, PREFIX, not_learned
 from flywheel.naming import slug
 from flywheel.report.specialist_set import as_lines
 from flywheel.results import EvalItem, Evaluation
 from tasks.curation import Reference
 from tasks.progress import reporting
-
-ITEMS_FILE, PREDICTIONS_FILE = "specialist_items.jsonl", "specialist.jsonl"
 
 
 def check_specialist_set(config: FlywheelConfig) -> None:

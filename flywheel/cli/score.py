@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flywheel.results import EvalItem, Interval, Prediction, Score
 
-HELP = "Score any predictions file against evaluation items."
+HELP = "Score any predictions file against evaluation items, or a run's own again."
 EXAMPLE = "flywheel score --items data/base/eval_data.jsonl --predictions predictions.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The two files, and where the scores of each item go."""
+    """The two files, or a run, and where the scores of each item go."""
     parser.add_argument(
-        "--items", required=True, type=Path, metavar="FILE.jsonl", help="rows of an eval_data.jsonl"
+        "--run",
+        metavar="RUN",
+        help="every score of this run again, from its stored files, beside what was kept; exit code 3 if any differs",
     )
+    parser.add_argument("--items", type=Path, metavar="FILE.jsonl", help="rows of an eval_data.jsonl")
     parser.add_argument(
         "--predictions",
-        required=True,
         type=Path,
         metavar="FILE.jsonl",
         help='one {"id", "response": <chat completion>, "latency_ms", "error"} for each item, in any order',
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="YAML file of settings; metrics_config, judge_config and icl_config.embedder count",
+        help="YAML file of settings; metrics_config, judge_config and icl_config.embedder count, with --run "
+        "those of `connections`",
     )
     parser.add_argument(
         "--set",
@@ -63,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score, print a table or one JSON document, and write the scored lines if asked."""
     from flywheel.cli.own_scores import all_scores, health_of_judge, health_text, settings_of
     from flywheel.cli.terminal import emit_json
+    from flywheel.errors import ConfigError
     from flywheel.evaluation.aggregate import (
         finish_reasons,
         score_predictions,
@@ -73,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.evaluation.predictions import write_predictions
     from flywheel.evaluation.scoring import primary_metric
 
+    if arguments.run is not None:
+        return _of_run(arguments)
+    if arguments.items is None or arguments.predictions is None:
+        raise ConfigError("Name the two files with --items and --predictions, or a run with --run.")
     items = read_items(arguments.items)
     predictions = read_predictions(arguments.predictions, {item.id for item in items})
     config = settings_of(arguments)
@@ -103,6 +111,20 @@ def run(arguments: argparse.Namespace) -> int:
     _print_table(items, scores, primary)
     _print_remarks(scored, missing, reasons, [*warnings, *map(health_text, health)])
     return 0
+
+
+def _of_run(arguments: argparse.Namespace) -> int:
+    from flywheel.cli.score_run import score_run
+    from flywheel.cli.settings_arguments import connections_from_arguments
+    from flywheel.errors import ConfigError
+
+    files = {
+        f"--{name}": getattr(arguments, name)
+        for name in ("items", "predictions", "verdicts", "labels", "out")
+    }
+    if given := [flag for flag, value in files.items() if value is not None]:
+        raise ConfigError(f"--run brings its own files; leave out {', '.join(given)}, or leave out --run.")
+    return score_run(arguments.run, connections_from_arguments(arguments), as_json=arguments.json)
 
 
 def _level(text: str) -> float:

@@ -111,6 +111,7 @@ def _print_analysis(screen: Console, run: RunResult) -> None:
         ("Evaluations against each other, on the same items", tables.comparison_rows(run)),
         ("Production's agreement with itself", tables.ceiling_rows(run)),
         ("Costs", tables.cost_rows(run)),
+        ("Figures to follow", tables.kpi_rows(run)),
         ("Against earlier runs, on the same items", tables.regression_rows(run)),
         ("Judge health", tables.judge_health_rows(run)),
         ("Load tests", tables.load_test_rows(run)),

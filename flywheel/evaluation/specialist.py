@@ -14,6 +14,7 @@ from flywheel.evaluation.divergent import prompt_text
 from flywheel.results import EvalItem
 
 PREFIX = "specialist/"
+ITEMS_FILE, PREDICTIONS_FILE = "specialist_items.jsonl", "specialist.jsonl"
 NEAR = 0.8
 """Jaccard similarity of the prompts' shingles from which an item counts as learned."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flywheel.report.analysis_tables import cost_rows, regression_rows, verdict_rows
+from flywheel.report.analysis_tables import cost_rows, kpi_rows, regression_rows, verdict_rows
 from flywheel.report.commands import command
 from flywheel.report.escaping import markdown
 from flywheel.report.evaluation_set import remarks
@@ -50,6 +50,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         *(f"- {markdown(remark)}" for remark in [traffic_remark(run), *remarks(run)] if remark),
         "",
         *_section("Costs", cost_rows(run)),
+        *_section("Figures to follow", kpi_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),
         "## Where the records went",
         "",

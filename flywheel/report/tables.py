@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,18 +164,21 @@ def results_document(run: RunResult) -> list[dict[str, Any]]:
 
 
 def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
-    """Verdicts, costs, regressions, decisions and load tests of one candidate; an infinite bound becomes null."""
+    """Verdicts, costs, regressions, judges, decisions and load tests of one candidate; an infinite bound becomes
+    null.
+    """
     analysis = run.analysis or Analysis()
     lists: dict[str, Sequence[Any]] = {
         "verdicts": analysis.verdicts,
         "costs": analysis.costs,
         "regressions": analysis.regressions,
+        "judge_health": analysis.judge_health,
         "decisions": run.decisions,
         "load_tests": run.load_tests,
     }
     return {
         name: [
-            msgspec.json.decode(msgspec.json.encode(entry))
+            json.loads(json.dumps(msgspec.to_builtins(entry)), parse_constant=lambda _: None)
             for entry in entries
             if entry.candidate == candidate
         ]

@@ -18,10 +18,11 @@ from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
 from blocks.history.sqlite_run_store import SqliteRunStore
 from flywheel.analysis import Analysis, Difference, Verdict
 from flywheel.cli.main import main
-from flywheel.evaluation.aggregate import aggregate, score_predictions
+from flywheel.evaluation.aggregate import aggregate, score_predictions, scores_of
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.predictions import write_predictions
+from flywheel.evaluation.specialist import ITEMS_FILE, PREDICTIONS_FILE
 from flywheel.report.specialist_set import as_lines
 from flywheel.results import CandidateResult, EvalItem, Prediction, RunResult
 from tests.fakes.chat_server import ChatServer, after, completion, failure
@@ -67,6 +68,37 @@ def store_run(home: Path, run_id: str, wrong: int, items: list[EvalItem] = ITEMS
         analysis=Analysis(verdicts=[verdict]) if run_id == "second" else None,
     )
     SqliteRunStore(home / "runs.sqlite").save_run(run)
+
+
+def store_judged_run(home: Path) -> None:
+    """A run with items of unequal traffic, scores of a judge, and a specialist set."""
+    items = [msgspec.structs.replace(one, weight=1 + (place == 8) * 7) for place, one in enumerate(ITEMS)]
+    store_run(home, "judged", wrong=8, items=items)
+    run = stored(home, "judged")
+    (evaluation,) = run.candidates[0].evaluations
+    path = Path(str(evaluation.predictions).removeprefix("file://"))
+    decoder = msgspec.json.Decoder(Prediction)
+    rated = [
+        msgspec.structs.replace(one, scores=one.scores | {"similarity": 0.4 if one.id == "words" else None})
+        for one in map(decoder.decode, path.read_bytes().splitlines())
+    ]
+    datasets = DirectoryDatasetStore(home / "datasets")
+    with datasets.create("predictions", {"run": "judged", "rated": True}) as answers:
+        write_predictions(answers.path / "predictions.jsonl", rated)
+    special = score_predictions(ITEMS, [Prediction(one.id, BONN) for one in ITEMS])
+    with datasets.create("specialist", {"run": "judged"}) as staging:
+        (staging.path / ITEMS_FILE).write_bytes(as_lines(ITEMS))
+        write_predictions(staging.path / PREDICTIONS_FILE, special)
+    scores = scores_of(items, {one.id: one for one in rated})
+    scores |= {f"specialist/{m}": s for m, s in scores_of(ITEMS, {one.id: one for one in special}).items()}
+    evaluation = msgspec.structs.replace(
+        evaluation,
+        scores=scores,
+        predictions=f"{answers.ref.uri}/predictions.jsonl",
+        specialist=staging.ref.uri,
+    )
+    candidate = msgspec.structs.replace(run.candidates[0], evaluations=[evaluation])
+    SqliteRunStore(home / "runs.sqlite").save_run(msgspec.structs.replace(run, candidates=[candidate]))
 
 
 def stored(home: Path, run_id: str) -> RunResult:
@@ -135,6 +167,49 @@ def test_one_item_is_shown_in_full(home: Path, flywheel: Any) -> None:
     code, _, err = flywheel("divergent", "first", "--item", "nope")
     assert code == 3
     assert "flywheel divergent first" in err
+
+
+def test_every_score_of_a_run_comes_out_again_from_its_files(home: Path, flywheel: Any) -> None:
+    store_judged_run(home)
+    code, out, _ = flywheel("score", "--run", "judged", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert (document["differing"], document["missing"]) == (0, [])
+    by_metric = {score["metric"]: score for score in document["scores"]}
+    assert {"function_name", "similarity", "specialist/function_name"} <= by_metric.keys()
+    assert by_metric["similarity"]["from_answers"] is False
+    assert by_metric["function_name_and_args_accuracy"]["again"]["by_traffic"]["value"] == pytest.approx(
+        8 / 16
+    )
+    code, out, _ = flywheel("score", "--run", "judged")
+    assert code == 0
+    assert f"{len(by_metric)} of {len(by_metric)} scores come out as they were kept" in out
+    assert "DIFFERS" not in out
+
+
+def test_a_score_that_its_answers_do_not_give_is_named(home: Path, flywheel: Any) -> None:
+    run = stored(home, "first")
+    (evaluation,) = run.candidates[0].evaluations
+    nicer = msgspec.structs.replace(evaluation.scores["function_name_and_args_accuracy"], value=0.99)
+    scores = evaluation.scores | {"function_name_and_args_accuracy": nicer}
+    changed = msgspec.structs.replace(evaluation, scores=scores)
+    candidate = msgspec.structs.replace(run.candidates[0], evaluations=[changed])
+    SqliteRunStore(home / "runs.sqlite").save_run(msgspec.structs.replace(run, candidates=[candidate]))
+    code, out, _ = flywheel("score", "--run", "first")
+    assert code == 3
+    assert out.count("DIFFERS") == 1
+    path = Path(str(evaluation.predictions).removeprefix("file://"))
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("Berlin", "Munich"))
+    code, out, _ = flywheel("score", "--run", "first", "--json")
+    assert code == 3
+    assert "predictions.jsonl changed" in json.loads(out)["missing"][0]
+    code, _, err = flywheel("score", "--run", "first", "--items", "x.jsonl")
+    assert code == 2
+    assert "leave out --items" in err
+    code, _, err = flywheel("score", "--items", "x.jsonl")
+    assert code == 2
+    assert "--run" in err
 
 
 def test_exported_items_are_a_set_that_score_and_later_runs_read(

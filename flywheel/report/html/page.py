@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from flywheel.report import analysis_tables
+from flywheel.report.commands import command
 from flywheel.report.escaping import visible
 from flywheel.report.evidence import Evidence
 from flywheel.report.html.divergent_items import listed_items
@@ -102,6 +103,7 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "certificate": evidence.certificate,
         "certificate_text": json.dumps(evidence.certificate, indent=2, ensure_ascii=False),
         "settings_text": json.dumps(run.config, indent=2, ensure_ascii=False),
+        "all_again": command(f"score --run {run.run_id}", run.config.get("connections")),
         "commands": score_commands(evidence),
     }
     page = _environment().get_template("page.html.j2").render(context)

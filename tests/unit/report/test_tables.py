@@ -9,6 +9,7 @@ from flywheel.report.summary import best_evaluation, headline
 from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
 from flywheel.results import CandidateResult, Evaluation, Interval, RunResult, Score, Usage
+from tests.unit.report.full_run import full_run
 
 
 def evaluation(eval_type: str, value: float | None, error: str | None = None) -> Evaluation:
@@ -87,6 +88,21 @@ def test_the_document_for_programs_has_the_fixed_keys_and_is_json() -> None:
     for entry in candidate["evaluations"]:
         assert fixed <= set(entry)
         assert entry["scores"].keys() == entry["n"].keys() == entry["intervals"].keys()
+
+
+def test_the_summary_and_the_document_tell_what_a_lead_follows_and_how_far_the_judge_goes() -> None:
+    run = full_run()
+    page = summary_markdown(run)
+    for figure in (
+        "cost of 1,000 tokens before",
+        "share of traffic with a workload id",
+        "98\\.0 %",
+        "2\\.0 hours",
+    ):
+        assert figure in page
+    small = results_document(run)[0]
+    (health,) = small["conclusions"]["judge_health"]
+    assert (health["kappa"], health["no_answer"]) == (0.62, 1)
 
 
 def test_the_headline_names_what_failed_and_the_best_score() -> None:
