@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     connections = connections_from_arguments(arguments)
     found = asyncio.run(load_run(arguments.run, connections))
     evidence = asyncio.run(load_evidence(found, connections))
-    out = arguments.out or Path(f"flywheel-{slug(found.workload_id)}-{found.run_id[:12]}.html")
+    out = arguments.out or Path(f"flywheel-{slug(found.workload_id)}-{slug(found.run_id)}.html")
     page = report_html(found, evidence)
     write_whole(out, page)
     if arguments.json:
