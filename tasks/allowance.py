@@ -20,39 +20,49 @@ from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import OutsideWindow, OverBudget
 from flywheel.results import RunResult, Used
 from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by
+from flywheel.scheduling.clock import time_now
 from flywheel.scheduling.windows import next_opening, open_at
 from tasks.gpu_slots import slots_of
 from tasks.runs import change_run
 
 RUNS_OF_A_MONTH = 2_000
 RUNS_LOOKED_THROUGH = 20
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
-def require_open_window(config: FlywheelConfig, what: str, now: datetime | None = None) -> None:
+def require_open_window(config: FlywheelConfig, what: str) -> None:
     """Raises: OutsideWindow where GPU work may not start now; the message says when it may."""
-    now = now or datetime.now(UTC)
+    now = time_now()
     if open_at(config.window_config, now) is None:
         raise OutsideWindow(_closed(config, what, now))
 
 
 @asynccontextmanager
-async def within_window(
-    config: FlywheelConfig, what: str, now: datetime | None = None
-) -> AsyncIterator[None]:
+async def within_window(config: FlywheelConfig, what: str) -> AsyncIterator[None]:
     """Stops the work inside when the window closes, where the settings say so. Raises: OutsideWindow."""
-    now = now or datetime.now(UTC)
-    require_open_window(config, what, now)
-    opening = open_at(config.window_config, now)
+    require_open_window(config, what)
+    opening = open_at(config.window_config, time_now())
     if not config.window_config.hours or config.window_config.on_close == "finish" or opening is None:
         yield
         return
     try:
-        async with asyncio.timeout((opening.ends - now).total_seconds()) as bound:
-            yield
+        async with asyncio.timeout(None) as bound:
+            watching = asyncio.create_task(_expire_at(opening.ends, bound))
+            try:
+                yield
+            finally:
+                watching.cancel()
     except TimeoutError:
         if not bound.expired():
             raise
         raise OutsideWindow(_closed(config, what, opening.ends)) from None
+
+
+async def _expire_at(moment: datetime, bound: asyncio.Timeout) -> None:
+    """By looks at the clock, not by one long sleep: that would end late on a machine that was suspended."""
+    while (left := (moment - time_now()).total_seconds()) > 0:
+        await asyncio.sleep(min(left, SECONDS_BETWEEN_LOOKS))
+    bound.reschedule(asyncio.get_running_loop().time())
 
 
 def _closed(config: FlywheelConfig, what: str, now: datetime) -> str:
@@ -124,7 +134,7 @@ async def continue_when_open(run_id: str, config: FlywheelConfig) -> str:
     A run of a deployment gets a flow run scheduled for that moment, kept by the Prefect server: it survives whatever
     happens to this process. Any other run has to be resumed by hand.
     """
-    opens = next_opening(config.window_config, datetime.now(UTC)).begins
+    opens = next_opening(config.window_config, time_now()).begins
     when = f"{opens:%Y-%m-%d %H:%M} UTC"
     deployment_id, flow_run_id = runtime.deployment.id, runtime.flow_run.id
     if not deployment_id:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
     VariableCreate,
+    VariableUpdate,
 )
 from prefect.exceptions import ObjectNotFound
 
 from flywheel.errors import ConfigError
 from flywheel.progress import listening
+from tasks.freed import Freed
 from tasks.slot_lease import GPU_LIMIT
 from tasks.slot_queue import CLAIM_PREFIX, gpu_slots
+from tasks.slots_cleanup import clean_up_slots
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,6 +138,47 @@ async def test_a_claim_written_by_hand_is_passed_over(prefect_api: None) -> None
                 assert await taken() == 1
         finally:
             await client.delete_variable_by_name(f"{CLAIM_PREFIX}nonsense")
+
+
+async def test_cleanup_removes_the_claim_of_a_process_that_died_and_frees_slots_whose_lease_the_server_forgot(
+    prefect_api: None,
+) -> None:
+    @flow(name="candidate")
+    async def while_a_candidate_is_going_on() -> list[Freed]:
+        return await clean_up_slots(quiet_for=0)
+
+    async with limit_of(4), get_client() as client:
+        await client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=3))
+        assert await while_a_candidate_is_going_on() == []
+        await client.create_variable(VariableCreate(name=f"{CLAIM_PREFIX}of_the_dead", value={"slots": 2}))
+        waiting = f"{CLAIM_PREFIX}of_the_living"
+        await client.create_variable(VariableCreate(name=waiting, value={"slots": 1}))
+        renewing = asyncio.create_task(_renewed(waiting))
+        await asyncio.sleep(3.2)
+
+        told = await clean_up_slots(dry_run=True, dead_after=3, quiet_for=0)
+        assert [(found.name, found.done) for found in told] == [
+            (f"{CLAIM_PREFIX}of_the_dead", "would be freed"),
+            (f"3 of {GPU_LIMIT}", "would be freed"),
+        ]
+        assert (await taken(), len(await claims())) == (3, 2)
+        # The candidate ended less than an hour ago, and its lease may still run out by itself.
+        assert await clean_up_slots(dead_after=60, quiet_for=3600) == []
+
+        done = await clean_up_slots(dead_after=3, quiet_for=0)
+        assert [(found.name, found.done) for found in done] == [(found.name, "freed") for found in told]
+        assert (await taken(), await claims()) == (0, [waiting])
+        assert await clean_up_slots(dead_after=3, quiet_for=0) == []
+        renewing.cancel()
+        await client.delete_variable_by_name(waiting)
+
+
+async def _renewed(name: str) -> None:
+    """As `gpu_slots` does while it waits: the server takes note only of a value that changed."""
+    async with get_client() as client:
+        for looks in itertools.count():
+            await client.update_variable(VariableUpdate(name=name, value={"slots": 1, "looks": looks}))
+            await asyncio.sleep(0.2)
 
 
 async def _hold(who: str, slots: int) -> None:

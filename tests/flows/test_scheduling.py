@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from blocks.connections import open_run_store
+from blocks.ports import LedgerEntry
 from blocks.scoring.judge_connection import JudgeModel
 from flows.run_flywheel import run_flywheel
 from flywheel.config import (
@@ -19,10 +22,12 @@ from flywheel.config import (
     TrainingConfig,
     WindowConfig,
 )
-from flywheel.errors import ConfigError, DataError, OutsideWindow
+from flywheel.errors import ConfigError, DataError
 from flywheel.rerun import PartConfig
 from flywheel.results import CandidateResult, RunResult
+from flywheel.scheduling.clock import by_clock
 from tasks.allowance import within_window
+from tasks.slot_lease import GPU_LIMIT
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
 
@@ -53,50 +58,113 @@ def result_of(run: RunResult, candidate: str) -> CandidateResult:
     return next(result for result in run.candidates if result.candidate == candidate)
 
 
-def closed_now() -> WindowConfig:
-    """A window that opens in two hours, for one."""
-    now = datetime.now(UTC)
-    begin, end = (f"{now + timedelta(hours=h):%H:%M}" for h in (2, 3))
-    return WindowConfig(hours=f"{begin}-{end}")
+NIGHTS = "22:00-06:00"
+EVENING, MIDNIGHT, MORNING, NEXT_NIGHT = (
+    datetime(2026, 6, day, hour, tzinfo=UTC) for day, hour in ((1, 20), (2, 0), (2, 6), (2, 23))
+)
 
 
-async def test_outside_its_window_a_run_curates_touches_no_gpu_and_can_be_resumed(
-    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+class Clock:
+    """Shows what it was set to."""
+
+    def __init__(self) -> None:
+        self.shows = EVENING
+
+    def __call__(self) -> datetime:
+        return self.shows
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    with by_clock(clock):
+        yield clock
+
+
+async def test_a_run_waits_for_its_window_is_stopped_when_it_closes_and_finishes_in_the_next(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer, clock: Clock
 ) -> None:
-    outside = config.model_copy(update={"window_config": closed_now()})
-    state, waiting = await run(outside)
+    window = WindowConfig(hours=NIGHTS, on_close="stop")
+    nightly = config.model_copy(update={"window_config": window, "candidates": config.candidates[:1]})
+    items = config.data_split_config.eval_size
 
+    state, waiting = await run(nightly)
     assert (state.name, state.type.value) == ("OutsideWindow", "COMPLETED")
     assert "flywheel run --resume run-a" in state.message
     assert waiting.status == "partial"
-    assert [(r.status, r.waits_for) for r in waiting.candidates] == [("pending", "window")] * 2
-    assert "waits for the window" in str(waiting.candidates[0].error)
+    assert [(r.status, r.waits_for) for r in waiting.candidates] == [("pending", "window")]
+    assert "opens at 2026-06-01 22:00 UTC" in str(waiting.candidates[0].error)
     assert waiting.datasets
     assert gpu_platform.events == []
 
-    state, resumed = await run(config)
-    assert state.is_completed()
-    assert [result.status for result in resumed.candidates] == ["completed"] * 2
-    assert resumed.datasets == waiting.datasets
+    def morning_comes(kind: str, name: str) -> None:
+        if kind == "submitted":
+            clock.shows = MORNING
+
+    clock.shows, gpu_platform.on_event, gpu_platform.misbehave.train_seconds = MIDNIGHT, morning_comes, 600
+    state, stopped = await run(nightly)
+    assert state.name == "OutsideWindow"
+    assert [(r.status, r.waits_for) for r in stopped.candidates] == [("pending", "window")]
+    assert "opens at 2026-06-02 22:00 UTC" in str(stopped.candidates[0].error)
+    assert len(gpu_platform.happened("cancelled")) == 1
+    assert gpu_platform.deployments == {}
+    assert await held(nightly) == (0, [])
+
+    clock.shows, gpu_platform.misbehave.train_seconds = NEXT_NIGHT, 0.05
+    gpu_platform.on_event = lambda kind, name: None
+    state, finished = await run(nightly)
+    assert (state.name, finished.status) == ("Completed", "completed")
+    assert [evaluation.error for evaluation in finished.candidates[0].evaluations] == [None] * 3
+    assert finished.datasets == waiting.datasets
+    assert gpu_platform.asked <= 3 * items + 2 * nightly.evaluation_config.concurrency
+    assert await held(nightly) == (0, [])
 
 
-async def test_work_is_stopped_when_the_window_closes_if_so_set(config: FlywheelConfig) -> None:
-    window = WindowConfig(hours="22:00-06:00", on_close="stop")
-    stopping = config.model_copy(update={"window_config": window})
-    just_before = datetime(2026, 6, 2, 5, 59, 59, 900_000, tzinfo=UTC)
-    with pytest.raises(OutsideWindow, match="opens at 2026-06-02 22:00 UTC"):
-        async with within_window(stopping, "alpha", just_before):
-            await asyncio.sleep(30)
-    finishing = config.model_copy(update={"window_config": window.model_copy(update={"on_close": "finish"})})
-    async with within_window(finishing, "alpha", just_before):
-        await asyncio.sleep(0.3)
+async def test_what_runs_when_the_window_closes_may_finish_and_nothing_new_begins_before_the_next(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer, clock: Clock
+) -> None:
+    window = WindowConfig(hours=NIGHTS, on_close="finish")
+    nightly = config.model_copy(update={"window_config": window, "candidates": config.candidates[:1]})
+
+    def morning_comes(kind: str, name: str) -> None:
+        if kind == "submitted":
+            clock.shows = MORNING
+
+    clock.shows, gpu_platform.on_event = MIDNIGHT, morning_comes
+    state, waiting = await run(nightly)
+    assert state.name == "OutsideWindow"
+    [alpha] = waiting.candidates
+    assert (alpha.status, alpha.waits_for) == ("pending", "window")
+    assert [(e.eval_type, e.error is None) for e in alpha.evaluations] == [
+        ("base-eval", True),
+        ("icl-eval", True),
+        ("customized-eval", False),
+    ]
+    assert alpha.customization is not None
+    assert alpha.customization.status == "completed"
+    assert gpu_platform.happened("cancelled") == []
+    assert await held(nightly) == (0, [])
+
+    clock.shows = NEXT_NIGHT
+    state, finished = await run(nightly)
+    assert (state.name, finished.status) == ("Completed", "completed")
+    assert len(gpu_platform.happened("submitted")) == 1
+    assert gpu_platform.asked == 3 * config.data_split_config.eval_size
+
+
+async def held(config: FlywheelConfig) -> tuple[int, list[LedgerEntry]]:
+    """GPU slots that are taken, and what the ledger has."""
+    async with get_client() as client:
+        slots = (await client.read_global_concurrency_limit_by_name(GPU_LIMIT)).active_slots
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        return slots, runs.allocated()
 
 
 async def test_a_time_out_of_the_work_itself_is_not_taken_for_the_window(config: FlywheelConfig) -> None:
-    window = WindowConfig(hours="22:00-06:00", on_close="stop")
+    window = WindowConfig(hours=NIGHTS, on_close="stop")
     stopping = config.model_copy(update={"window_config": window})
-    with pytest.raises(TimeoutError):
-        async with within_window(stopping, "alpha", datetime(2026, 6, 2, 23, tzinfo=UTC)):
+    with by_clock(lambda: MIDNIGHT), pytest.raises(TimeoutError):
+        async with within_window(stopping, "alpha"):
             raise TimeoutError
 
 
