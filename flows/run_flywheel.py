@@ -23,6 +23,7 @@ from blocks.endpoints.endpoint_limits import sharing_limits
 from flows.candidate_somewhere import candidate_somewhere
 from flows.curate_partitions import extract_and_validate
 from flows.outcomes import outcome, reraise_stop, uninterrupted
+from flows.stopping import stopped_by_sigterm
 from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of
@@ -51,6 +52,10 @@ from tasks.rerun import data_of, keep_part, part_to_do, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
 
+APART = 0.25
+"""Seconds between the starts of two candidates. Together, their first requests shut each other out of a Prefect server
+on SQLite, and its client pauses for seconds before it asks again."""
+
 
 @flow(name="flywheel", flow_run_name="{config.workload_id}")
 async def run_flywheel(
@@ -68,16 +73,17 @@ async def run_flywheel(
         run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
         part: Only some candidates, only some stages, or a part of an earlier run again. Empty: everything.
     """
-    with remembering_blocks():
-        config = with_names(with_overrides(config, overrides or {}))
-        run_id = run_id or str(runtime.flow_run.id)
-        part = await part_to_do(run_id, part, config.connections)
-        earlier = await run_to_repeat(part.of_run, config.connections)
-        if earlier is not None and (fixed := data_settings_in(overrides or {})):
-            raise ConfigError(
-                f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
-            )
-        return await turn(run_id, part_of(config, part, earlier), part, earlier)
+    async with stopped_by_sigterm():
+        with remembering_blocks():
+            config = with_names(with_overrides(config, overrides or {}))
+            run_id = run_id or str(runtime.flow_run.id)
+            part = await part_to_do(run_id, part, config.connections)
+            earlier = await run_to_repeat(part.of_run, config.connections)
+            if earlier is not None and (fixed := data_settings_in(overrides or {})):
+                raise ConfigError(
+                    f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
+                )
+            return await turn(run_id, part_of(config, part, earlier), part, earlier)
 
 
 async def turn(
@@ -98,8 +104,8 @@ async def turn(
         with sharing_limits():  # candidates at one endpoint are counted together there
             results = await asyncio.gather(
                 *(
-                    candidate_outcome(run_id, candidate, config, data, part, earlier)
-                    for candidate in config.candidates
+                    candidate_outcome(run_id, candidate, config, data, part, earlier, after=place * APART)
+                    for place, candidate in enumerate(config.candidates)
                 ),
                 return_exceptions=True,
             )
@@ -146,8 +152,10 @@ async def candidate_outcome(
     data: CuratedData,
     part: PartConfig = EVERYTHING,
     earlier: RunResult | None = None,
+    after: float = 0.0,
 ) -> CandidateResult:
-    """One candidate's result; a failure marks this candidate and nothing else."""
+    """One candidate's result; a failure marks this candidate and nothing else. It begins `after` so many seconds."""
+    await asyncio.sleep(after)
     result: CandidateResult | Exception
     if earlier is not None and part.only_candidates and candidate.name not in part.only_candidates:
         result = taken_over(candidate, earlier)

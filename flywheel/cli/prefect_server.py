@@ -28,6 +28,13 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_API_URL": "/api",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # Task states and events are written in batches: one by one, they keep SQLite locked against what the run asks for.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
@@ -83,8 +90,10 @@ def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
+    what = f"did not start within {START_SECONDS} s"
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            what = "ended while it was starting"
             break
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
@@ -94,7 +103,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
         time.sleep(0.1)
     tail = " / ".join(log.read_text(errors="replace").splitlines()[-5:])
     raise RemoteError(
-        f"The Prefect server did not start within {START_SECONDS} s: {tail or 'it printed nothing'}. "
+        f"The Prefect server {what}: {tail or 'it printed nothing'}. "
         "Start one with `prefect server start` and set PREFECT_API_URL to it."
     )
 
