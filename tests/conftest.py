@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +21,9 @@ def demo_model_home() -> Path:
     """
     from blocks.local_platform.demo_model import ensure_demo_model
     from flywheel.progress import silent
+    from tests.prefect_homes import cache
 
-    base = os.environ.get("FLYWHEEL_TEST_CACHE") or Path.home() / ".cache" / "flywheel-tests"
-    home = Path(base).expanduser().absolute()
+    home = cache()
     ensure_demo_model(home, silent)
     return home
 
@@ -75,8 +74,13 @@ def gpu_platform(prefect_api: object, platform_server: GpuPlatformServer) -> Gpu
 
     Which Prefect server it is saved on is the business of `prefect_api`, which each folder has its own of.
     """
+    fresh(platform_server)
+    return platform_server
+
+
+def fresh(platform_server: GpuPlatformServer) -> None:
+    """Bring the platform to the state of a fresh server, and save it as `fake-gpu-platform/main`."""
     from tests.fakes.gpu_platform import GpuPlatformBlock
 
     platform_server.forget()
     GpuPlatformBlock(url=platform_server.url).save("main", overwrite=True)
-    return platform_server

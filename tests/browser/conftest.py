@@ -38,6 +38,7 @@ from flywheel.config import (
 )
 from flywheel.results import RunResult
 from tests.fakes.gpu_platform import GpuPlatformBlock, GpuPlatformServer
+from tests.prefect_homes import prefect_home, without_prefect
 
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
@@ -69,11 +70,10 @@ class Paused:
 @pytest.fixture(scope="package")
 def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server with its UI, of a home of its own."""
-    home = tmp_path_factory.mktemp("prefect-home")
+    home = prefect_home(tmp_path_factory.mktemp("prefect-home"))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-    environment |= SERVER_SETTINGS | {"PREFECT_HOME": str(home)}
+    environment = without_prefect() | SERVER_SETTINGS | {"PREFECT_HOME": str(home)}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

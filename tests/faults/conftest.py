@@ -24,31 +24,15 @@ from flywheel.config import (
 )
 from flywheel.results import RunResult
 from tests.fakes.gpu_platform import GpuPlatformServer
+from tests.prefect_homes import server_of_its_own
 
 ITEMS = 12
 
 
 @pytest.fixture(scope="package")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server process with its services, in a home of its own; Prefect of this process points at it."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flywheel.cli.prefect_server import prefect_server
-
-    home = tmp_path_factory.mktemp("prefect")
-    before = os.environ.get("PREFECT_HOME")
-    os.environ["PREFECT_HOME"] = str(home)
-    try:
-        with (
-            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}, restore_defaults={PREFECT_API_URL}),
-            prefect_server() as url,
-        ):
-            yield url
-    finally:
-        if before is None:
-            del os.environ["PREFECT_HOME"]
-        else:
-            os.environ["PREFECT_HOME"] = before
+    with server_of_its_own(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -15,29 +15,29 @@ from flywheel.config import (
     LogsConfig,
 )
 from tests.fakes.gpu_platform import GpuPlatformServer
+from tests.prefect_homes import server_of_its_own
 
 
 @pytest.fixture(scope="package")
-def prefect_api() -> Iterator[None]:
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    with (
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        prefect_test_harness(server_startup_timeout=90),
-    ):
-        yield
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server_of_its_own(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
 
 
 @pytest.fixture
 def config(sample_log: Path, tmp_path: Path, gpu_platform: GpuPlatformServer) -> FlywheelConfig:
     """Two candidates on the fake platform, stores in a temporary home."""
+    return two_candidates(sample_log, tmp_path)
+
+
+def two_candidates(sample_log: Path, folder: Path) -> FlywheelConfig:
+    """The settings of a run of `alpha` and `beta` on the platform saved as `fake-gpu-platform/main`."""
     return FlywheelConfig(
         workload_id="support-router",
         client_id="acme-web",
         logs=LogsConfig(path=str(sample_log)),
         data_split_config=DataSplitConfig(eval_size=30),
-        connections=ConnectionsConfig(home=str(tmp_path / "home"), platform="fake-gpu-platform/main"),
+        connections=ConnectionsConfig(home=str(folder / "home"), platform="fake-gpu-platform/main"),
         gpu_slots=2,
         candidates=[
             CandidateConfig(name="alpha", model="small-a"),

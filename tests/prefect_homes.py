@@ -1,0 +1,86 @@
+"""Homes of Prefect for servers of tests: to make a database by all of its migrations costs more than the server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+MAKING_SECONDS = 600
+
+
+def cache() -> Path:
+    """Where tests keep what is dear to make: $FLYWHEEL_TEST_CACHE, else a folder in the user's cache."""
+    base = os.environ.get("FLYWHEEL_TEST_CACHE") or Path.home() / ".cache" / "flywheel-tests"
+    return Path(base).expanduser().absolute()
+
+
+def without_prefect() -> dict[str, str]:
+    """This process's environment without what it says of Prefect."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+
+
+def prefect_home(home: Path) -> Path:
+    """The folder, with an empty database in it, as this release of Prefect makes it for a server that has none."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_database(), home / "prefect.db")
+    return home
+
+
+def _database() -> Path:
+    """An empty database that no server has used; made once for each release and kept."""
+    folder = cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    database = folder / f"prefect-{version('prefect')}.db"
+    with FileLock(database.with_suffix(".lock"), timeout=MAKING_SECONDS):
+        if not database.exists():
+            home = database.with_suffix(".home")
+            shutil.rmtree(home, ignore_errors=True)  # what a killed one left
+            subprocess.run(
+                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
+                env=without_prefect() | {"PREFECT_HOME": str(home)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=MAKING_SECONDS,
+                check=True,
+            )
+            assert not (home / "prefect.db-wal").exists()  # else the one file is not all of it
+            (home / "prefect.db").rename(database)
+            shutil.rmtree(home)
+    return database
+
+
+@contextmanager
+def server_of_its_own(home: Path) -> Iterator[str]:
+    """A server process as the command starts it; Prefect of this process points at it, and finds its database."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_DATABASE_CONNECTION_URL,
+        temporary_settings,
+    )
+
+    from flywheel.cli.prefect_server import prefect_server
+
+    prefect_home(home)
+    settings = {
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home}/prefect.db",
+    }
+    before = os.environ.get("PREFECT_HOME")
+    os.environ["PREFECT_HOME"] = str(home)
+    try:
+        with temporary_settings(settings, restore_defaults={PREFECT_API_URL}), prefect_server() as url:
+            yield url
+    finally:
+        if before is None:
+            del os.environ["PREFECT_HOME"]
+        else:
+            os.environ["PREFECT_HOME"] = before
