@@ -31,6 +31,8 @@ def test_help_comes_in_a_moment_and_shows_an_example(words: list[str]) -> None:
         started = time.monotonic()
         shown = flywheel(*words)
         best = min(best, time.monotonic() - started)
+        if best < 1.0:
+            break
     assert shown.returncode == 0
     assert len(words) == 1 or "Example:" in shown.stdout
     assert best < 1.0  # half a second on a machine of its own
