@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 # What runs the flywheel, and with it what tests it: a newcomer's demo does not wait for the second.
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-# Whole files go to two processes, which share nothing; each computes in one thread.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Whole files go to two processes, which share nothing; each computes in one thread. They go folder by folder, so
+# that a folder's Prefect server starts once in each process, and the many small files fill the end.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo server test fast browser check lint format types clean
 
