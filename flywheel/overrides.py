@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flywheel.config import FlywheelConfig
-from flywheel.config.base import SECRET
+from flywheel.config.base import SECRET, Settings
 from flywheel.errors import ConfigError
 
 Tree = dict[str, Any]
@@ -133,7 +133,7 @@ def _merge_model(
             raise ConfigError(_unknown(str(key), list(model.model_fields), at))
         annotation = model.model_fields[key].annotation
         merged[key] = _merge_value(annotation, tree.get(key), value, f"{at}{key}")
-    return merged
+    return merged | model.displaced(override) if issubclass(model, Settings) else merged
 
 
 def _merge_value(annotation: Any, old: Any, new: Any, at: str) -> Any:

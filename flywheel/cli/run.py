@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 HELP = "run the flywheel once for one workload: curate, evaluate, fine-tune, compare"
 EXAMPLE = "flywheel run --logs logs/ --workload support-router --client acme-web --set candidates.0.model=./my-model"
 
+JUDGE_AGAIN = "flywheel run --rerun 3f2a --stage judge --set judge_config.model=other-judge"
+
 DIVERGENT_SHOWN = 5
 
 
@@ -21,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_settings_arguments(parser)
     add_run_arguments(parser)
-    part = parser.add_argument_group("a part of the flywheel")
+    part = parser.add_argument_group(
+        "a part of the flywheel",
+        f"For example, the answers of a run rated by another judge:\n  {JUDGE_AGAIN}",
+    )
     part.add_argument(
         "--rerun",
         metavar="RUN",

@@ -117,16 +117,14 @@ def _renamed(one: Recomputed, prefix: str) -> Recomputed:
 def _row(one: Recomputed) -> dict[str, Any]:
     from flywheel.report.numbers import by_traffic_text, score_text
 
-    weighted = by_traffic_text(one.again)
     return {
         "candidate": one.candidate,
         "evaluation": one.eval_type,
         "metric": one.metric,
-        "kept": score_text(one.kept),
-        "again": score_text(one.again),
-        "by traffic": weighted,
+        "score": score_text(one.again),
+        "by traffic": by_traffic_text(one.again),
         "n": one.again.n if one.again else 0,
-        "": "same" if one.same else "DIFFERS",
+        "as kept": "same" if one.same else f"DIFFERS: {score_text(one.kept)}",
     }
 
 

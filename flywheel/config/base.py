@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -47,3 +48,8 @@ class Settings(BaseModel):
     """Base of every part of the tree: immutable, and a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def displaced(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What an override of `given` puts back to nothing, because the two exclude each other."""
+        return {}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from flywheel.config.base import Address, Fraction, KeyVariable, Settings
 
 JudgedAnswers = Literal["text", "calls", "all"]
+WAYS = ("model", "block", "function")
+"""What names a judge: one of these."""
 JUDGE_METRICS = ("similarity", "tool_calling_correctness")
 
 
@@ -107,6 +110,15 @@ class JudgeConfig(Settings):
         default=4, ge=1, le=20, description="Tries for one verdict, first one included."
     )
 
+    @classmethod
+    def displaced(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A judge that is named takes the place of one of another kind; another model stays at its address."""
+        named = [way for way in WAYS if given.get(way)]
+        if len(named) != 1:
+            return {}
+        others = dict.fromkeys((way for way in WAYS if way != named[0]), "")
+        return others if named == ["model"] else others | {"base_url": "", "api_key_env": ""}
+
     @property
     def enabled(self) -> bool:
         """Whether there is a judge at all."""
@@ -121,7 +133,7 @@ class JudgeConfig(Settings):
     def _one_judge(self) -> JudgeConfig:
         if self.base_url and not self.model:
             raise ValueError("a judge at an address needs the name of its model too")
-        ways = [name for name in ("model", "block", "function") if getattr(self, name)]
+        ways = [name for name in WAYS if getattr(self, name)]
         if len(ways) > 1:
             raise ValueError(f"give one judge: {' and '.join(ways)} are both set")
         names = [metric.name for metric in self.custom_metrics]

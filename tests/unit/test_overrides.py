@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flywheel.cli.settings_arguments import add_settings_arguments, config_from_arguments
 from flywheel.config import CandidateConfig, DataSplitConfig, FlywheelConfig, TrainingConfig
 from flywheel.errors import ConfigError
-from flywheel.overrides import load_config, merge
+from flywheel.overrides import load_config, merge, with_overrides
 
 IDS = {"workload_id": "w", "client_id": "c"}
 
@@ -47,6 +47,22 @@ def test_a_partial_override_keeps_the_rest_that_is_in_effect(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("none", ["none", "None", "null", "~", ""])
+def test_a_judge_that_is_named_takes_the_place_of_one_of_another_kind() -> None:
+    at_an_address = load_config(
+        base={"workload_id": "w", "client_id": "c"},
+        sets=["judge_config.base_url=http://j/v1", "judge_config.model=one", "judge_config.concurrency=3"],
+    )
+    other = with_overrides(at_an_address, {"judge_config.model": "two"}).judge_config
+    assert (other.base_url, other.model) == ("http://j/v1", "two")
+    saved = with_overrides(at_an_address, {"judge_config.block": "flywheel-judge/other"})
+    assert (saved.judge_config.base_url, saved.judge_config.model) == ("", "")
+    assert saved.judge_config.concurrency == 3
+    back = load_config(base=saved, sets=["judge_config.function=judges.py:mine"]).judge_config
+    assert (back.block, back.function) == ("", "judges.py:mine")
+    with pytest.raises(ConfigError, match="give one judge"):
+        load_config(base=saved, sets=["judge_config={model: a, block: b/c}"])
+
+
 def test_no_limit_can_be_said(none: str) -> None:
     # "no limit" was refused
     assert load(f"data_split_config.limit={none}").data_split_config.limit is None
