@@ -37,7 +37,7 @@ class Reader(msgspec.Struct, frozen=True):
     """A run, as far as it keeps datasets. `words` are those of its documents that may be names of datasets.
 
     One that may go on, because it is under way or did not complete, keeps as well what it has made and not named yet,
-    and whatever was made from that, by whichever run: it will look for those again.
+    and whatever was made from that, unless under the id of another run: it will look for those again.
     """
 
     run_id: str
@@ -73,7 +73,7 @@ def unreferenced(
         or (dataset.kind != MEMORY and dataset.key.get("run") in ids)
     }
     wanted_again = [dataset for dataset in datasets if _mentions(dataset.key, going_on)]
-    kept |= holders.made_from(wanted_again)
+    kept |= holders.made_from(wanted_again, going_on)
     kept |= holders.needed_by(kept)
     return sorted(
         (dataset for dataset in datasets if dataset.name not in kept),
@@ -94,13 +94,13 @@ class _Holders:
             for parent in dataset.parents:
                 self._children[parent].append(dataset)
 
-    def made_from(self, first: Iterable[StoredDataset]) -> set[str]:
-        """Names of these and of all that was made from them."""
+    def made_from(self, first: Iterable[StoredDataset], run_ids: Collection[str]) -> set[str]:
+        """Names of these and of all that was made from them, except what belongs to a run that is none of these."""
         found: set[str] = set()
         left = list(first)
         while left:
             dataset = left.pop()
-            if dataset.name not in found:
+            if dataset.name not in found and dataset.key.get("run", "") in {"", *run_ids}:
                 found.add(dataset.name)
                 for called in (dataset.name, *dataset.contents):
                     left += self._children[called]

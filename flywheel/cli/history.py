@@ -102,6 +102,7 @@ def prune_runs(arguments: argparse.Namespace, store: RunStore) -> int:
         screen.print(plain(run_id))
     screen.print(
         f"{len(removed)} runs {'would be' if arguments.dry_run else 'were'} removed. "
-        "What kept runs refer to stays, and so do runs that are running or hold resources."
+        "What kept runs refer to stays, and so do runs that are running or hold resources. "
+        "Datasets that nothing refers to then go by `flywheel cleanup`."
     )
     return 0

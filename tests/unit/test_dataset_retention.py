@@ -54,7 +54,8 @@ def test_what_was_used_lately_stays_with_what_it_was_made_from() -> None:
 def test_a_run_under_way_keeps_what_it_will_find_although_another_run_made_it_and_nobody_names_it() -> None:
     """The same log, extracted anew: all that follows is found, however old, and only named when curation is over."""
     again = dataset("extracted-2", run="b", content="content of extracted-1")
-    assert going([*CHAIN, again], reader("b", may_go_on=True)) == ["extracted-1"]
+    others = dataset("memory-1", "content of split-1", run="a")
+    assert going([*CHAIN, again, others], reader("b", may_go_on=True)) == ["extracted-1", "memory-1"]
     assert going([*CHAIN, again], reader("b")) == ["datasets-1", "extracted-1", "split-1", "validated-1"]
 
 
