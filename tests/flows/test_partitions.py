@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ async def test_a_cluster_of_processes_gives_the_datasets_of_one_machine_row_for_
     config: FlywheelConfig, log: Path, gpu_platform: GpuPlatformServer
 ) -> None:
     alone = with_cluster(config, log, "")
-    apart = with_cluster(config, log, "dask")
+    apart = with_cluster(config, log, os.environ.get("FLYWHEEL_TEST_CLUSTER", "dask"))  # or "ray"
     one = await curated("one", alone)
     many = await curated("many", apart)
 
