@@ -123,10 +123,7 @@ class DatasetStore(Protocol):
         """Remove what makers that are gone left behind; nothing younger that somebody may be writing."""
 
     def published(self) -> list[StoredDataset]:
-        """All datasets that bear the name which follows from their manifest; others are not ours.
-
-        Raises DatasetError where one cannot be read: nobody knows then what it was made from.
-        """
+        """All that bear the name which follows from their manifest. Raises DatasetError where one cannot be read."""
 
     def remove(self, name: str, unused_since: datetime) -> bool:
         """Remove a dataset. False, and it stays, where it was made or found since then; and where it is not there."""
@@ -140,8 +137,7 @@ class DatasetStore(Protocol):
     def serve(self, history: str) -> None:
         """Note that runs of this history (`RunStore.identity`) refer to datasets here."""
 
-    def histories(self) -> frozenset[str]:
-        """The histories that were noted so."""
+    def histories(self) -> frozenset[str]: ...
 
 
 class Staging(Protocol):

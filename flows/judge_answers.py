@@ -10,7 +10,7 @@ from flywheel.candidates import judge_of
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import FlywheelError, NotStarted
 from flywheel.results import CandidateResult
-from tasks.allowance import require_open_window
+from tasks.allowance import require_open_window, within_window
 from tasks.candidates import deploy, shut_down
 from tasks.curation import CuratedData
 from tasks.judging import judge_candidate
@@ -57,7 +57,8 @@ async def _by_deployed_judge(
     async with gpu_slots(f"{model.name} of run {run_id}", judge.gpus):
         require_open_window(config, model.name)
         try:
-            endpoint = await deploy(run_id, model, config)
-            return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
+            async with within_window(config, model.name):
+                endpoint = await deploy(run_id, model, config)
+                return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
         finally:
             await uninterrupted(shut_down(run_id, model, config))
