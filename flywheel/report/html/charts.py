@@ -100,7 +100,7 @@ def score_bars(bars: Sequence[Bar], ceiling: float | None = None) -> Markup:
 
 def pareto(points: Sequence[Point], front: Sequence[int], x_title: str, y_title: str) -> Markup:
     """Quality (up is better) against cost (left is better), the undominated points joined by a dashed line."""
-    bottom, height = 270, 310
+    top, bottom, height = _TOP + 16, 286, 326
     lows = [p.x_interval.low if p.x_interval else p.x for p in points]
     highs = [p.x_interval.high if p.x_interval else p.x for p in points]
     low, high = min(lows), max(highs)
@@ -116,16 +116,25 @@ def pareto(points: Sequence[Point], front: Sequence[int], x_title: str, y_title:
         return _LEFT + 8 + _within(part) * (WIDTH - _LEFT - _RIGHT - 8)
 
     def up(value: float) -> float:
-        return bottom - _within(value) * (bottom - _TOP)
+        return bottom - _within(value) * (bottom - top)
 
     parts = [_level(up(value), plain_number(value)) for value in (0, 0.25, 0.5, 0.75, 1)]
     shown = marks[:: max(1, len(marks) // 6)]
     parts += [
-        el("text", plain_number(m), x=across(m), y=bottom + 15, text_anchor="middle", class_="muted")
+        el(
+            "text",
+            plain_number(m),
+            x=across(m),
+            y=bottom + 15,
+            text_anchor="end"
+            if across(m) > WIDTH - 2 * _RIGHT
+            else "middle",  # a long number would be cut off
+            class_="muted",
+        )
         for m in shown
     ]
     parts.append(el("text", x_title, x=WIDTH - _RIGHT, y=height - 6, text_anchor="end", class_="muted"))
-    parts.append(el("text", y_title, x=0, y=height - 6, class_="muted"))
+    parts.append(el("text", y_title, x=0, y=_TOP + 2, class_="muted"))
     path = sorted((across(p.x), up(p.y)) for p in points if p.number in front)
     if len(path) > 1:
         parts.append(el("path", d=_steps(path), class_="front"))
