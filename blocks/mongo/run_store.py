@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from blocks.history.run_documents import from_json, no_such_run, searchable, several_runs, to_json
 from blocks.mongo.connection import MongoConnection
@@ -234,13 +236,16 @@ class MongoRunStore:
     def identity(self) -> str:
         """An id of this history, made by whoever asks for it first."""
         whose = {"_id": "history"}
-        made = {"$setOnInsert": {"identity": secrets.token_hex(8)}}
-        found = self._session.call(
-            lambda database: database[META].find_one_and_update(
-                whose, made, upsert=True, return_document=ReturnDocument.AFTER
-            )
-        )
-        return str(found["identity"])
+
+        def kept(database: Any) -> str:
+            found = database[META].find_one(whose)
+            if found is None:
+                with contextlib.suppress(DuplicateKeyError):  # another was faster
+                    database[META].insert_one(whose | {"identity": secrets.token_hex(8)})
+                found = database[META].find_one(whose)
+            return str(found["identity"])
+
+        return self._session.call(kept)
 
     def close(self) -> None:
         """Give the connections back. The store may be used again afterwards."""
