@@ -87,10 +87,14 @@ def health_of_judge(arguments: argparse.Namespace, config: FlywheelConfig) -> li
 def health_text(health: dict[str, Any]) -> str:
     """One metric of a judge in a line."""
     parts = [f"judged {health['judged']}", f"parse failures {health['parse_failures']}"]
+    if health["no_answer"]:
+        parts.append(f"no answer {health['no_answer']}")
     if health["agreement"] is not None:
         parts.append(f"agrees with programs on {health['agreement']:.1%} of {health['agreement_n']}")
     if health["flip_rate"] is not None:
         parts.append(f"changes with the order in {health['flip_rate']:.1%} of {health['flip_n']}")
+    if health["length_correlation"] is not None:
+        parts.append(f"length correlation {health['length_correlation']:+.2f}")
     if health["kappa_n"]:
         kappa = "unknown" if health["kappa"] is None else f"{health['kappa']:.3f}"
         parts.append(f"kappa with people {kappa}, n = {health['kappa_n']}")

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from flywheel.analysis import Analysis
+from flywheel.cli.own_scores import health_text
 from flywheel.cli.show import show_run
 from flywheel.config import ConnectionsConfig
+from flywheel.judging.health import health_document
 from flywheel.report.analysis_tables import judge_health_rows
 from flywheel.report.bounded import bounded
 from flywheel.report.html.page import report_html
@@ -55,6 +57,23 @@ def test_the_report_and_the_artifact_and_the_terminal_tell_all_of_it(
         assert part in section
         assert part in artifact
         assert part in terminal
+
+
+def test_scoring_a_file_of_verdicts_tells_all_that_the_file_shows() -> None:
+    run = judged_run()
+    (health,) = health_document(run.analysis.judge_health if run.analysis else ())
+    shown = health_text(health)
+    for part in (
+        "similarity: judged 40",
+        "parse failures 2",
+        "no answer 1",
+        "agrees with programs on 90.0% of 37",
+        "changes with the order in 15.0% of 20",
+        "length correlation -0.31",
+        "kappa with people 0.620, n = 12",
+        "corrected score 0.553 [0.410, 0.680]",
+    ):
+        assert part in shown
 
 
 def test_a_health_without_ratings_by_people_has_no_columns_for_them() -> None:
