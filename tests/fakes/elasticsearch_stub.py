@@ -38,7 +38,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
         payloads: (request, response) pairs as JSON, used in turn.
 
     It lists `workloads` workloads when asked for all of them. `counts` puts figures in the place of what a count would
-    find; `mappings` is what the index says of itself.
+    find; `mappings` is what the index says of itself, `index` its own name, whatever name it is asked by.
     """
 
     daemon_threads = True
@@ -50,6 +50,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
         self.faults: deque[Fault | None] = deque()
         self.searches = 0
         self.counts: dict[str, int] = {}
+        self.index = INDEX
         self.workloads = 1
         self._payloads = payloads
         self._ready: list[bytes] = []
@@ -98,7 +99,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
         return (
             b'{"_index":"%b","_id":"d%d","_score":null,"_source":{"id":"r%d","timestamp":%d,"workload_id":"router",'
             b'"client_id":"acme"%b},"sort":[%d000,%d]}'
-            % (INDEX.encode(), number, number, moment, body, moment, number)
+            % (self.index.encode(), number, number, moment, body, moment, number)
         )
 
 
@@ -115,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length) or b"{}")
         path = self.path.partition("?")[0]
         if path.endswith("/_mapping"):
-            self.answer(json.dumps({INDEX: {"mappings": self.server.mappings}}).encode())
+            self.answer(json.dumps({self.server.index: {"mappings": self.server.mappings}}).encode())
         elif path.endswith("/_pit"):
             self.answer(json.dumps({"id": self.server.open_view()}).encode())
         elif path == "/_pit" or (path == "/_search/scroll" and self.command == "DELETE"):

@@ -75,6 +75,27 @@ def test_a_fault_in_mid_read_leaves_no_gap_and_no_repeat(
     assert len(found) == len(set(found))
 
 
+def test_a_restart_of_the_server_in_mid_read_leaves_no_gap_and_no_repeat(
+    stub: ElasticsearchStub, settings: ElasticsearchSettings
+) -> None:
+    """Connections break, then nobody is ready to answer, then the view of before is gone."""
+    stub.faults.extend([None] * 5 + [reset] * 4 + [status(503)] * 4 + [lost_view])
+    found = read(settings)
+    assert sorted(found) == everything()
+    assert not stub.faults
+
+
+@pytest.mark.parametrize("sampling", ["newest", "uniform"])
+def test_a_data_stream_is_read_by_its_name_and_the_origin_is_the_index_behind_it(
+    stub: ElasticsearchStub, settings: ElasticsearchSettings, sampling: str
+) -> None:
+    stub.index = ".ds-calls-2026.01.31-000001"
+    store = ElasticsearchLogStore(replace(settings, index="calls"))
+    found = rows(list(store.read(LogQuery("router", "acme", limit=40, sampling=sampling), silent)))
+    assert len(found) == 40
+    assert {row["file"].rpartition("/")[0] for row in found} == {stub.index}
+
+
 def test_the_newest_are_read_through_a_lost_view_too(
     stub: ElasticsearchStub, settings: ElasticsearchSettings
 ) -> None:
