@@ -108,25 +108,29 @@ def _name(vectors: Floats, classes: Sequence[str]) -> str:
 
 
 def _create(client: Elasticsearch, name: str, dimensions: int) -> None:
-    client.indices.create(
-        index=name,
-        # one shard: the neighbours of several would be merged from approximations
-        settings={"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"},
-        mappings={
-            "dynamic": False,
-            "_source": {"enabled": False},
-            "properties": {
-                "vector": {
-                    "type": "dense_vector",
-                    "dims": dimensions,
-                    "index": True,
-                    "similarity": "dot_product",
-                    "index_options": {"type": "flat"},
-                },
-                "answer_class": {"type": "keyword"},
+    from elasticsearch import BadRequestError
+
+    vector = {
+        "type": "dense_vector",
+        "dims": dimensions,
+        "index": True,
+        "similarity": "dot_product",
+        "index_options": {"type": "flat"},
+    }
+    try:
+        client.indices.create(
+            index=name,
+            # one shard: the neighbours of several would be merged from approximations
+            settings={"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"},
+            mappings={
+                "dynamic": False,
+                "_source": {"enabled": False},
+                "properties": {"vector": vector, "answer_class": {"type": "keyword"}},
             },
-        },
-    )
+        )
+    except BadRequestError as error:
+        if error.error != "resource_already_exists_exception":  # ours: the answer to the first try was lost
+            raise
 
 
 def _fill(client: Elasticsearch, name: str, vectors: Floats, classes: Sequence[str]) -> None:

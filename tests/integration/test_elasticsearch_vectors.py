@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from blocks.endpoints.embedder import vector_search
 from flywheel.config import EmbedderConfig
 from flywheel.datasets.embedding import closeness, unit_rows
 from flywheel.errors import ConfigError, RemoteRejected, TransientRemoteError
+from tests.fakes.tcp_proxy import tcp_proxy
 from tests.unit.datasets.test_neighbours import ByLetters, icl
 
 
@@ -72,6 +74,24 @@ def test_what_a_killed_process_left_is_deleted_later_and_nothing_younger(
             assert left not in ours(client)
     finally:
         client.indices.delete(index=left, ignore_unavailable=True)
+
+
+def test_a_lost_answer_makes_no_second_index_and_loses_no_vector(
+    settings: ElasticsearchSettings, client: Elasticsearch
+) -> None:
+    server = urlsplit(settings.hosts[0])
+    vectors = unit_rows(np.eye(3, dtype=np.float32))
+    with tcp_proxy(server.hostname or "", server.port or 0) as way:
+        there = ElasticsearchSettings(
+            hosts=(f"http://127.0.0.1:{way.port}",), attempts=3, first_pause=0.01, timeout_seconds=5
+        )
+        for question in (b"PUT /flywheel-vectors-", b"_bulk"):
+            way.lose_answers(question, 1)
+            with ElasticsearchVectors(there).index(vectors, list("abc")) as index:
+                assert len(ours(client)) == 1
+                assert sorted(index.nearest(vectors[0], "abc", 10)) == [(0, 1), (1, 0), (2, 0)]
+        assert way.lost == 2
+    assert ours(client) == []
 
 
 def test_a_server_that_cannot_or_may_not_says_what_it_takes(settings: ElasticsearchSettings) -> None:
