@@ -47,7 +47,7 @@ async def test_two_runs_at_once_keep_their_history_in_mongodb_and_their_datasets
     config: FlywheelConfig, blocks: dict[str, str], tmp_path: Path
 ) -> None:
     connections = config.connections.model_copy(update=blocks)
-    config = config.model_copy(update={"connections": connections})
+    config = config.model_copy(update={"connections": connections, "candidates": config.candidates[:1]})
     states = await asyncio.gather(
         run_flywheel(config, run_id="run-a", return_state=True),
         run_flywheel(config, run_id="run-b", return_state=True),
