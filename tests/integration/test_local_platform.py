@@ -178,7 +178,6 @@ async def test_a_killed_training_process_is_resumed_from_its_checkpoint(
 OWNER = """
 import asyncio, sys, json
 from pathlib import Path
-from blocks.local_platform.model_loading import load_model
 from blocks.local_platform.platform import LocalPlatform
 from flywheel.progress import silent
 from flywheel.config import CandidateConfig
