@@ -49,11 +49,12 @@ def prefect_server(keep: bool = False, meanwhile: Callable[[], object] | None = 
     Args:
         keep: Leave a server that was started here running afterwards.
         meanwhile: Called while a server that was started here comes up, which takes seconds.
-    Raises: RemoteError with the end of the server's own log if it does not come up.
+    Raises: RemoteError with the end of the server's own log if it does not come up, or where the user's is silent.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if configured := PREFECT_API_URL.value():
+        _require_answer(configured)
         yield configured
         return
     port = free_port()
@@ -73,6 +74,19 @@ def prefect_server(keep: bool = False, meanwhile: Callable[[], object] | None = 
         finally:
             if not keep:
                 _stop(process)
+
+
+def _require_answer(url: str) -> None:
+    """Raises: RemoteError where the server that the user has set does not answer, before Prefect fails in its words."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        raise RemoteError(
+            f"The Prefect server at {url} does not answer ({error}). Start it, correct PREFECT_API_URL, or unset it: "
+            "the command then starts a server of its own."
+        )
 
 
 def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
