@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -104,7 +105,7 @@ async def evaluate(
         predictions = await with_all_scores(items, predictions, config, store, partial, progress)
     published = _publish(store, name, partial)
     finished = datetime.now(UTC)
-    return aggregate(
+    evaluation = aggregate(
         items,
         predictions,
         eval_type=eval_type,
@@ -117,6 +118,7 @@ async def evaluate(
         runtime_seconds=round(time.monotonic() - clock, 3),
         primary=config.metrics_config.primary,
     )
+    return msgspec.structs.replace(evaluation, in_context=icl.uri if icl else None)
 
 
 def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:

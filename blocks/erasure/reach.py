@@ -12,7 +12,7 @@ import msgspec
 from blocks.erasure.datasets import DatasetSearch, Place
 from blocks.ports import DatasetStore, RunStore
 from flywheel.datasets.build import INDEX_FILE
-from flywheel.results import RunResult
+from flywheel.results import Evaluation, RunResult
 
 MARK = "erased-records.jsonl"
 """Beside an adapter: the records that it learned from and that were erased since. Weights cannot forget one."""
@@ -94,8 +94,14 @@ def _evaluations(run: RunResult, touched: Collection[str]) -> list[ReachedEvalua
         ReachedEvaluation(run.run_id, candidate.candidate, evaluation.eval_type, evaluation.predictions)
         for candidate in run.candidates
         for evaluation in candidate.evaluations
-        if evaluation.predictions and evaluation.predictions.split("/")[-2] in touched
+        if evaluation.predictions and _asked_and_answered(evaluation) & set(touched)
     ]
+
+
+def _asked_and_answered(evaluation: Evaluation) -> set[str]:
+    """Names of the datasets that an evaluation is of: its answers, and items with examples in them."""
+    folders = [(evaluation.predictions or "").rpartition("/")[0], evaluation.in_context or ""]
+    return {folder.rpartition("/")[2] for folder in folders}
 
 
 def _adapters(

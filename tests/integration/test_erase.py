@@ -98,7 +98,10 @@ class Made:
             "base-eval", "m", predictions=f"{self.refs['predictions'].uri}/predictions.jsonl"
         )
         tuned = Customization("tune", "tune", "completed", adapter=str(self.adapter))
-        result = CandidateResult("alpha", "m", "completed", [evaluation], tuned)
+        with_examples = Evaluation(
+            "icl-eval", "m", predictions="elsewhere/predictions.jsonl", in_context=self.refs["icl"].uri
+        )
+        result = CandidateResult("alpha", "m", "completed", [evaluation, with_examples], tuned)
         datasets = {"datasets": self.refs["datasets"].uri}
         self.runs = SqliteRunStore(home / "runs.sqlite")
         self.runs.save_run(
@@ -193,6 +196,8 @@ def test_a_training_record_is_told_wherever_it_is_and_goes_from_there(
         "rejected.jsonl",
     }
     assert [found["job"] for found in report["adapters"]] == ["tune"]
+    shown = any(place["how"] == "removed with the item that showed it" for place in report["datasets"])
+    assert [found["eval_type"] for found in report["evaluations"]] == ["icl-eval"] * shown
     assert victim in (made.adapter / "erased-records.jsonl").read_text()
     assert made.holding(text) == []
     for kind in made.refs:
@@ -213,7 +218,8 @@ def test_an_evaluation_record_goes_from_items_and_answers_and_its_scores_are_tol
         1:
     ]
     assert [(e["run_id"], e["candidate"], e["eval_type"]) for e in report["evaluations"]] == [
-        ("run-a", "alpha", "base-eval")
+        ("run-a", "alpha", "base-eval"),
+        ("run-a", "alpha", "icl-eval"),
     ]
     assert report["adapters"] == [] or victim in made.trained
     assert any("run-a" in task for task in report["by_hand"])
