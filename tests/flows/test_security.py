@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
+import json
 import logging
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic import SecretStr
 
 from blocks.connections import open_run_store
+from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.openai_platform.block import OpenAICompatible
 from flows.run_flywheel import run_flywheel
 from flywheel.config import (
@@ -30,6 +46,7 @@ from flywheel.config import (
     IclConfig,
     LogsConfig,
 )
+from flywheel.results import RunResult
 from tests.fakes.openai_provider import OpenAIProvider
 from tests.reading import logged_records
 
@@ -44,6 +61,8 @@ pytestmark = [
 
 PLANTED = "sk-planted-3f9c2a71d0e84b65"
 UNUSED = "planted-elsewhere-77aa01c2"
+KEYS = (PLANTED, UNUSED)
+CARELESS = "sk-careless-0d5b1e6a9c3f4872"
 HOSTILE = "../../etc/passwd"
 VARIABLES = (
     "ELASTICSEARCH_API_KEY",
@@ -57,7 +76,8 @@ VARIABLES = (
 class Arguments:
     """Looks at the command lines of all processes of this machine until it is told to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[str] = KEYS) -> None:
+        self._keys = keys
         self.guilty: set[str] = set()
         self.seen = 0
         self._stop = threading.Event()
@@ -79,7 +99,7 @@ class Arguments:
                 except OSError:
                     continue
                 self.seen += 1
-                if PLANTED.encode() in line or UNUSED.encode() in line:
+                if has_key(line, self._keys):
                     self.guilty.add(line.decode(errors="replace"))
 
 
@@ -94,8 +114,6 @@ def provider(oracle: dict[str, dict[str, Any]], prefect_api: None) -> Iterator[O
 @pytest.fixture
 def log(sample_log: Path, tmp_path: Path) -> Path:
     """The sample's calls under names that would like to be paths, in bare lines."""
-    import json
-
     path = tmp_path / "logs" / "log.jsonl"
     path.parent.mkdir()
     lines = []
@@ -107,18 +125,86 @@ def log(sample_log: Path, tmp_path: Path) -> Path:
     return path
 
 
-def holding(folder: Path, since: float) -> list[str]:
-    """Files changed since then in which one of the keys stands, each page of a database included."""
+def holding(folder: Path, since: float, keys: Sequence[str] = KEYS) -> list[str]:
+    """Files changed since then in which one of the keys stands: pages of databases, and what is encoded, included."""
     guilty = []
     for path in folder.rglob("*"):
         try:
             if path.is_file() and path.stat().st_mtime >= since:
                 content = path.read_bytes()
-                if PLANTED.encode() in content or UNUSED.encode() in content:
+                if has_key(content, keys) or has_key(decoded(content), keys):
                     guilty.append(str(path))
         except OSError:  # gone meanwhile
             continue
     return guilty
+
+
+def has_key(content: bytes, keys: Sequence[str]) -> bool:
+    return any(key.encode() in content for key in keys)
+
+
+def decoded(content: bytes) -> bytes:
+    """What Prefect packed into the file of a result, also that of a task that failed; nothing for any other file."""
+    try:
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    except ValueError:
+        return b""
+
+
+def prefect_database() -> Path:
+    """The file of the Prefect server that this process talks to; parameters, artifacts and all logs are in it."""
+    settings = get_current_settings()
+    place = Path(str(settings.server.database.connection_url.get_secret_value()).partition("///")[2])
+    with contextlib.closing(sqlite3.connect(place)) as connection:
+        assert connection.execute("SELECT count(*) FROM flow_run").fetchone()[0] > 0
+    return place
+
+
+async def said_by_prefect(flow_run_id: UUID) -> dict[str, str]:
+    """What the server tells of a flow run, of what it started, and of its artifacts."""
+    of_run = FlowRunFilterId(any_=[flow_run_id])
+    async with get_client() as client:
+        below = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run_id]))
+        )
+        runs = [await client.read_flow_run(flow_run_id), *below]
+        tasks = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=of_run))
+        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[r.id for r in runs])))
+        artifacts = await client.read_artifacts(flow_run_filter=FlowRunFilter(id=of_run))
+    return {
+        "parameters": "".join(run.model_dump_json() for run in runs),
+        "inputs of tasks": "".join(task.model_dump_json() for task in tasks),
+        "logs": "".join(line.message for line in logs),
+        "artifacts": "".join(artifact.model_dump_json() for artifact in artifacts),
+    }
+
+
+async def test_the_search_for_keys_finds_one_in_each_of_the_places_that_it_looks_at(
+    prefect_api: None, tmp_path: Path
+) -> None:
+    """Else its silence would mean nothing."""
+
+    @flow(persist_result=True, name="careless")
+    async def careless(key: str) -> list[str]:
+        get_run_logger().info("the key is %s", key)
+        await acreate_markdown_artifact(key, key="careless")
+        return [key]
+
+    began = time.time() - 1
+    state = await careless(CARELESS, return_state=True)
+    with contextlib.closing(SqliteRunStore(tmp_path / "runs.sqlite")) as runs:
+        runs.save_run(RunResult("run-a", "w", "c", "failed", "2026-01-01", message=CARELESS))
+    with Arguments([CARELESS]) as arguments:
+        command = [sys.executable, "-c", "import time; time.sleep(1)", CARELESS]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+
+    assert len(arguments.guilty) == 1
+    assert state.state_details.flow_run_id is not None
+    said = await said_by_prefect(state.state_details.flow_run_id)
+    assert [name for name, text in said.items() if CARELESS in text] == ["parameters", "logs", "artifacts"]
+    results = Path(get_current_settings().results.local_storage_path)
+    for place in (results, prefect_database().parent, tmp_path):
+        assert holding(place, began, [CARELESS]) != [], place
 
 
 async def test_keys_stand_nowhere_after_a_run_and_hostile_names_led_nowhere(
@@ -163,16 +249,12 @@ async def test_keys_stand_nowhere_after_a_run_and_hostile_names_led_nowhere(
     assert arguments.guilty == set()
     assert PLANTED not in caplog.text
     assert UNUSED not in caplog.text
-    settings = get_current_settings()
-    assert holding(Path(settings.results.local_storage_path), began) == []
-    database = str(settings.server.database.connection_url.get_secret_value()).partition("///")[2]
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("SELECT count(*) FROM flow_run").fetchone()[0] > 0
-    assert holding(Path(database).parent, 0) == []
-    async with get_client() as client:
-        flow_run = await client.read_flow_run(state.state_details.flow_run_id)
-        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run.id])))
-        assert PLANTED not in flow_run.model_dump_json() + "".join(line.message for line in logs)
+    assert holding(Path(get_current_settings().results.local_storage_path), began) == []
+    assert holding(prefect_database().parent, 0) == []
+    assert state.state_details.flow_run_id is not None
+    said = await said_by_prefect(state.state_details.flow_run_id)
+    assert all(said.values()), "there is something to look at"
+    assert [name for name, text in said.items() if PLANTED in text or UNUSED in text] == []
 
     outside = [path for path in tmp_path.iterdir() if path.name not in ("home", "logs")]
     assert outside == []
