@@ -12,6 +12,7 @@ import jsonschema_rs
 import pytest
 
 from benchmarks.real_questions import WORKLOADS, download_wheel, write_log
+from tests.prefect_homes import prefect_home, without_prefect
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "real_questions.py"
 EVAL_SIZE = 5
@@ -54,8 +55,10 @@ def test_every_record_has_an_id_of_its_own_and_one_call(records: list[dict[str, 
 
 
 @pytest.mark.timeout(1500)
-def test_the_flywheel_turns_on_real_questions(wheel: Path, tmp_path: Path) -> None:
+def test_the_flywheel_turns_on_real_questions(wheel: Path, demo_model_home: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    home.mkdir()
+    (home / "models").symlink_to(demo_model_home / "models")
     command = [
         sys.executable,
         str(SCRIPT),
@@ -68,7 +71,8 @@ def test_the_flywheel_turns_on_real_questions(wheel: Path, tmp_path: Path) -> No
     ]
     command += ["--workload", "bfcl-simple", "--limit", "30", "--eval-size", str(EVAL_SIZE)]
     command += ["--set", f"connections.home={home}", "--set", "evaluation_config.max_tokens=64"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1400, check=False)
+    environment = without_prefect() | {"PREFECT_HOME": str(prefect_home(tmp_path / "prefect"))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stderr
     [candidate] = json.loads(done.stdout)
     found = {evaluation["eval_type"]: evaluation for evaluation in candidate["evaluations"]}
