@@ -77,8 +77,9 @@ def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> 
             "Nothing to promote. Try a larger candidate, more training records (data_split_config.limit), or look at "
             "the divergent answers: the reference may be what is wrong."
         )
-    steps.append(
-        f"Read the divergent answers, worst first: {command(f'divergent {run.run_id}', found_in)}. A high score says "
-        "nothing about what is wrong in the rest."
-    )
+    if best_evaluation(run.candidates) is not None:
+        steps.append(
+            f"Read the divergent answers, worst first: {command(f'divergent {run.run_id}', found_in)}. A high score "
+            "says nothing about what is wrong in the rest."
+        )
     return steps

@@ -9,6 +9,7 @@ import msgspec
 from flywheel.report.commands import command
 from flywheel.report.next_steps import next_steps
 from flywheel.report.summary_page import summary_markdown
+from flywheel.results import CandidateResult, RunResult
 from tests.unit.report.full_run import full_run
 
 
@@ -34,3 +35,9 @@ def test_every_next_step_finds_the_run_where_it_is_kept_or_where_it_was_found() 
     assert all("--set connections.run_store=mongodb" in step for step in typed)
     assert "--set connections.run_store=mongodb`" in summary_markdown(kept)
     assert not any("mongodb" in step for step in next_steps(kept, {"run_store": "embedded"}))
+
+
+def test_where_nothing_was_answered_nobody_is_sent_to_read_answers() -> None:
+    failed = CandidateResult("small", "m", "failed", error="no such key")
+    run = RunResult("run-1", "w", "c", "failed", "2026-01-01T00:00:00Z", candidates=[failed])
+    assert next_steps(run) == ["small is failed: no such key"]
