@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -118,6 +118,18 @@ async def test_a_run_waits_for_its_window_is_stopped_when_it_closes_and_finishes
     assert finished.datasets == waiting.datasets
     assert gpu_platform.asked <= 3 * items + 2 * nightly.evaluation_config.concurrency
     assert await held(nightly) == (0, [])
+
+    def it_dawns_on_the_judge(kind: str, name: str) -> None:
+        if kind == "deployed":
+            clock.shows = NEXT_NIGHT + timedelta(hours=7)
+
+    gpu_platform.on_event, gpu_platform.misbehave.answer_seconds = it_dawns_on_the_judge, 3
+    judged = nightly.model_copy(update={"judge_config": JudgeConfig(model="large")})
+    state, unjudged = await run(judged, "run-b", part=PartConfig(of_run="run-a", stages=["judge"]))
+    assert state.name == "OutsideWindow"
+    assert [(r.status, r.waits_for) for r in unjudged.candidates] == [("pending", "window")]
+    assert gpu_platform.deployments == {}
+    assert await held(judged) == (0, [])
 
 
 async def test_what_runs_when_the_window_closes_may_finish_and_nothing_new_begins_before_the_next(

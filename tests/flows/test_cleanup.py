@@ -1,0 +1,99 @@
+"""Cleaning up while a run is going on: what nobody needs goes, the run loses nothing, and the artifact says it all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect.artifacts import Artifact
+
+from blocks.connections import open_dataset_store, open_run_store
+from blocks.ports import LedgerEntry
+from blocks.run_evidence import evidence_of
+from flows.cleanup import cleanup
+from flows.run_flywheel import run_flywheel
+from flywheel.config import FlywheelConfig
+from flywheel.results import RunResult
+from tasks.freed import Freed
+from tests.fakes.gpu_platform import GpuPlatformServer
+
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+LONG_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
+
+
+async def cleaned(config: FlywheelConfig, **how: Any) -> list[Freed]:
+    """By the flow, with no regard to the age of datasets."""
+    state = await cleanup(config.connections, datasets_older_than_days=0, return_state=True, **how)
+    found: list[Freed] = await state.aresult()
+    return found
+
+
+async def kinds(config: FlywheelConfig) -> dict[str, int]:
+    """How many datasets of each kind there are."""
+    store = await open_dataset_store(config.connections)
+    names = [dataset.kind for dataset in store.published()]
+    return {kind: names.count(kind) for kind in sorted(set(names))}
+
+
+async def test_a_cleanup_beside_a_run_takes_what_is_left_of_others_and_nothing_that_the_run_needs(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    config = config.model_copy(update={"candidates": config.candidates[:1]})
+    await run_flywheel(config, run_id="pruned")
+    before = await kinds(config)
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        assert runs.remove_run("pruned")
+        # A second run finds the datasets of the first, which nobody names any more, and is then in mid-training.
+        submitted = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        gpu_platform.on_event = lambda kind, name: (
+            loop.call_soon_threadsafe(submitted.set) if kind == "submitted" else None
+        )
+        gpu_platform.misbehave.train_seconds = 600
+        going_on = asyncio.create_task(run_flywheel(config, run_id="living", return_state=True))
+        await asyncio.wait_for(submitted.wait(), 120)
+        runs.save_run(RunResult("dead-run", "w", "c", "failed", LONG_AGO))
+        runs.record_resource(
+            LedgerEntry("dead-run", "deployment", "fw-dead-a-1", config.connections.platform, LONG_AGO)
+        )
+
+        told = await cleaned(config, dry_run=True)
+        done = await cleaned(config)
+        for job in gpu_platform.jobs.values():
+            job["ends"] = 0
+        state = await asyncio.wait_for(going_on, 120)
+        living = runs.load_run("living")
+
+        assert state.name == "Completed"
+        assert evidence_of(living, await open_dataset_store(config.connections)).missing == []
+        assert {(found.kind, found.name) for found in told} == {(found.kind, found.name) for found in done}
+        assert ("deployment", "fw-dead-a-1", "freed") in {(f.kind, f.name, f.done) for f in done}
+        gone = [found.name.rpartition("-")[0] for found in done if found.kind == "dataset"]
+        assert {"history", "memory", "predictions"} <= set(gone)
+        assert not {"validated", "split", "checked", "datasets", "icl"} & set(gone)
+        assert [entry.kind for entry in runs.allocated()] == []
+    assert await kinds(config) == before  # the run made again what went, and no more
+
+    artifact = await Artifact.aget("cleanup")
+    assert artifact is not None
+    rows = json.loads(str(artifact.data))
+    assert {(row["what"], row["name"], row["done"]) for row in rows} == {
+        (found.kind, found.name, found.done) for found in done
+    }
+    assert all("nothing refers to it" in row["why"] for row in rows if row["what"] == "dataset")
+
+    assert await cleaned(config) == []
+    artifact = await Artifact.aget("cleanup")
+    assert artifact is not None
+    assert "Nothing was left behind." in str(artifact.data)
