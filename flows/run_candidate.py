@@ -20,6 +20,7 @@ from prefect.logging import get_run_logger
 from blocks.ports import Endpoint
 from flows.judge_answers import judged
 from flows.outcomes import outcome, reason_of, reraise_stop, uninterrupted
+from flows.stopping import stopped_by_sigterm
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget
 from flywheel.rerun import EVERYTHING, PartConfig, merged, without_unwanted
@@ -54,12 +55,13 @@ async def run_candidate(
         part: The stages to do; what is left out is taken over from the run that it names.
         keep: Write the result into the run store here: for a run on a worker, whose caller reads it there.
     """
-    if done := await finished_candidate(config, run_id, candidate):
-        return done  # an earlier attempt at this run got to its end with this candidate
-    result = await _result(run_id, candidate, config, data, part)
-    if keep:
-        await keep_candidate(run_id, config, result)
-    return result
+    async with stopped_by_sigterm():
+        if done := await finished_candidate(config, run_id, candidate):
+            return done  # an earlier attempt at this run got to its end with this candidate
+        result = await _result(run_id, candidate, config, data, part)
+        if keep:
+            await keep_candidate(run_id, config, result)
+        return result
 
 
 async def _result(
