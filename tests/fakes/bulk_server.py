@@ -16,7 +16,8 @@ Answer = tuple[int, Any]
 class BulkServer:
     """Keeps documents by id. `respond(ids)` may answer a bulk request in the place of Elasticsearch.
 
-    `refuse(id)` gives the status of a single document, 201 to take it. Every request's path is in `paths`; of bulk
+    `refuse(id)` gives the status of a single document, 201 to take it. The answers to the next `lost` bulk requests are
+    lost on their way, after the work. Every request's path is in `paths`; of bulk
     requests the ids are in `requests`, the headers in `headers`.
     """
 
@@ -26,6 +27,7 @@ class BulkServer:
         self.paths: list[str] = []
         self.documents: dict[str, Any] = {}
         self.exists = False
+        self.lost = 0
         self.create: Answer = (200, None)
         self.respond: Callable[[list[str]], Answer] = lambda ids: (200, None)
         self.refuse: Callable[[str], int] = lambda name: 201
@@ -43,6 +45,9 @@ class BulkServer:
             if answer is None and status == 200:
                 items = [self._create(name, line) for name, line in zip(ids, lines[1::2], strict=True)]
                 answer = {"items": items}
+            if self.lost:
+                self.lost -= 1
+                return 502, "<html>Bad gateway</html>"
         return status, answer
 
     def _create(self, name: str, line: bytes) -> dict[str, Any]:

@@ -122,6 +122,17 @@ def test_a_server_that_stays_busy_ends_the_load_with_what_to_do(server: BulkServ
     assert len(server.requests) == 3
 
 
+def test_documents_whose_answer_was_lost_are_there_once_and_counted(server: BulkServer, log: Path) -> None:
+    server.lost = 1
+    total = load(server, log).total()
+    assert len(server.requests) == 2
+    assert len(server.documents) == 25
+    assert (
+        total.created + total.existing == 25
+    )  # nobody can tell who made them: the first attempt, or another load
+    assert total.refused == {"not_json": 1}
+
+
 def test_requests_that_are_too_large_are_halved_and_what_is_too_large_alone_is_refused(
     server: BulkServer,
 ) -> None:
