@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from flywheel.curation.arrow_columns import column
 from flywheel.curation.batches import LogBatch
 from flywheel.curation.schema import EXTRACTED, RECORD_FIELDS, VALIDATED
 from flywheel.curation.validated_table import row_numbers
+from flywheel.records.plain import encode_deterministic, plain_value
 
 Key = tuple[float | None, bytes | None, bytes | None]
 
@@ -20,8 +22,9 @@ def with_kept(
 ) -> Iterator[LogBatch]:
     """The batches, and after them one with those of the kept records that were in none.
 
-    A record is the same where time, request and response are, byte for byte: a log may give no ids. Nothing is added
-    to a log that has nothing, so that an empty one is still an error.
+    A record is the same where time, request and response are, however their JSON is written: a log may give no ids,
+    and one that was moved into another store is spelled anew. Nothing is added to a log that has nothing, so that an
+    empty one is still an error.
 
     Args:
         kept: Records as `EXTRACTED`.
@@ -48,9 +51,8 @@ def kept_batches(kept: pa.Table, places: Sequence[int]) -> Iterator[LogBatch]:
 def noting_seen(batches: Iterable[LogBatch], kept: pa.Table, seen: set[int]) -> Iterator[LogBatch]:
     """The batches; the places of the kept records that are among them are added to `seen`."""
     missing: dict[Key, list[int]] = {}
-    for place, key in enumerate(
-        zip(*(kept[name].to_pylist() for name in ("timestamp", "request", "response")), strict=True)
-    ):
+    keys = (_key(records, row) for records in kept.to_batches() for row in range(records.num_rows))
+    for place, key in enumerate(keys):
         missing.setdefault(key, []).append(place)
     times = {time for time, _, _ in missing}
     for batch in batches:
@@ -86,4 +88,11 @@ KEPT_COLUMNS = ["record_id", *RECORD_FIELDS, "file", "line"]
 
 def _key(records: pa.RecordBatch, place: int) -> Key:
     time, request, response = (records[name][place].as_py() for name in ("timestamp", "request", "response"))
-    return time, request, response
+    return time, _one_spelling(request), _one_spelling(response)
+
+
+def _one_spelling(document: bytes | None) -> bytes | None:
+    try:
+        return None if document is None else encode_deterministic(plain_value(msgspec.json.decode(document)))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return document

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,19 @@ def test_a_log_without_ids_still_holds_the_kept_items(tmp_path: Path) -> None:
     nameless = log.set_column(0, EXTRACTED.field("id"), pa.array([None], pa.string()))
     batches = [LogBatch(batch) for batch in nameless.to_batches()]
     assert sum(batch.records.num_rows for batch in with_kept(batches, log)) == 1
+
+
+def test_a_log_that_was_moved_and_is_spelled_anew_still_holds_the_kept_items(tmp_path: Path) -> None:
+    """Counted as lost they would be added, and every item of the kept set would weigh one call too many."""
+    log = extracted(tmp_path / "log", [call("r1", "question"), call("r2", "another question")])
+    for name in ("request", "response"):
+        spaced = [
+            json.dumps(dict(reversed(json.loads(text).items())), indent=1) for text in log[name].to_pylist()
+        ]
+        place = log.schema.get_field_index(name)
+        moved = log.set_column(place, log.schema.field(name), pa.array(spaced, log.schema.field(name).type))
+        batches = [LogBatch(batch) for batch in moved.to_batches()]
+        assert sum(batch.records.num_rows for batch in with_kept(batches, log)) == 2
 
 
 def test_nothing_is_added_to_a_log_that_has_nothing(tmp_path: Path) -> None:
