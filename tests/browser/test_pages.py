@@ -91,7 +91,7 @@ def test_tables_of_verdicts_costs_and_the_checklist_open(run: Paused, browser: A
         ("decision", ("spot-check", "security-and-compliance", "open")),
         ("judges", ("No judge was asked",)),
     ):
-        open_page(browser, artifact_url(run.ui, f"{kind}-support-router"), *words)
+        open_page(browser, artifact_url(run.ui, f"{kind}-{OF_THE_RUN}"), *words)
 
 
 def test_the_run_form_explains_every_setting(run: Paused, browser: Any, screenshots: Path) -> None:
