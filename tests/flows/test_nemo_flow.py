@@ -24,6 +24,7 @@ from tests.contracts.nemo_shapes import require_contract
 from tests.fakes.nemo.exchanges import Fault, html_burst
 from tests.fakes.nemo_server import NemoServer
 from tests.flows.traces import stored_by_prefect
+from tests.reading import rows
 
 pytestmark = [
     pytest.mark.slow,
@@ -141,6 +142,9 @@ async def test_a_run_may_leave_the_evaluations_to_nemo_and_has_the_same_shape_of
     own, judged = base.scores["nemo_function_name_and_args"], base.scores["nemo_judge_similarity"]
     assert own.n + judged.n == 30
     assert base.usage.tokens_in > 0
+    stored = rows(Path(str(base.predictions)))
+    assert len([row for row in stored if row["response"]]) == 30
+    assert sum("nemo_function_name_and_args" in row["scores"] for row in stored) == own.n
     assert len(nemo.happened("evaluated")) == 2
     assert nemo.hub.repos == {}
     assert nemo.deployments.look() == {}
