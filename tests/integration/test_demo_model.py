@@ -63,7 +63,7 @@ def right(calls: list[RoutedCall], given: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.timeout(900)
-async def test_training_lifts_exact_calls_from_next_to_none_to_a_clear_majority(
+async def test_the_model_knows_what_it_knew_and_training_lifts_exact_calls_from_next_to_none_to_a_majority(
     platform: LocalPlatform, tmp_path: Path, demo_model_home: Path
 ) -> None:
     train = tmp_path / "train"
@@ -73,12 +73,20 @@ async def test_training_lifts_exact_calls_from_next_to_none_to_a_clear_majority(
         (train / f"{name}.jsonl").write_text("\n".join(lines))
     candidate = CandidateConfig(name="demo", model=DEMO_MODEL)
     base = await platform.deploy("dep", candidate, silent)
-    before = await answers(base, HELD_OUT, at_once=32)
-    assert right(HELD_OUT, before) <= 3
+
+    # Weights in the wrong order, or a wrong tokenizer, would leave nothing but noise.
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    answer = await post(base, messages=question, max_tokens=20)
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert answer["choices"][0]["finish_reason"] == "stop"
+
+    asked = HELD_OUT[:12]  # a base model says much before it stops
+    before = await answers(base, asked, at_once=12)
+    assert right(asked, before) <= 1
 
     # What the server counts of a prompt is what training made of it.
     chat_format = ChatFormat(demo_model_folder(demo_model_home))
-    for call, answer in zip(HELD_OUT, before, strict=True):
+    for call, answer in zip(asked, before, strict=True):
         row = call.training_row()
         assert answer["usage"]["prompt_tokens"] == len(
             chat_format.example(row["messages"], row["tools"]).prompt
@@ -98,15 +106,6 @@ async def test_training_lifts_exact_calls_from_next_to_none_to_a_clear_majority(
         for g in (after, alone)
     ]
     assert sum(one == other for one, other in zip(texts[0], texts[1], strict=False)) >= 7
-
-
-async def test_the_converted_model_knows_what_it_knew(platform: LocalPlatform) -> None:
-    # Weights in the wrong order, or a wrong tokenizer, would leave nothing but noise.
-    endpoint = await platform.deploy("dep", CandidateConfig(name="demo", model=DEMO_MODEL), silent)
-    question = [{"role": "user", "content": "What is the capital of France?"}]
-    answer = await post(endpoint, messages=question, max_tokens=20)
-    assert "Paris" in answer["choices"][0]["message"]["content"]
-    assert answer["choices"][0]["finish_reason"] == "stop"
 
 
 async def test_tokens_and_context_are_the_models_own(platform: LocalPlatform, demo_model_home: Path) -> None:
