@@ -95,4 +95,5 @@ def test_a_run_on_the_terminal_says_its_conclusion_once_and_folds_no_score(
     assert "partial. 1 of 1 candidates completed\n" in shown
     assert shown.count("0.300 [0.20, 0.40]  0.750 [0.20, 0.40]") == 6
     assert "Verdicts go by the traffic" in shown
+    assert "share of traffic with a workload id" in shown
     assert max(len(line) for line in shown.splitlines() if "eval " in line and ":" not in line) <= 120
