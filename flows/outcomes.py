@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from prefect.logging import get_logger
 
-from flows.stopping import notice_stop
 from flywheel.errors import FlywheelError
 
 T = TypeVar("T")
@@ -24,7 +23,6 @@ async def outcome(work: Awaitable[T]) -> T | Exception:
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """See `work` to its end however often this task is cancelled meanwhile; the cancellation goes on afterwards."""
-    notice_stop()
     running = asyncio.ensure_future(work)
     stopped: asyncio.CancelledError | None = None
     while not running.done():

@@ -55,7 +55,7 @@ async def run_candidate(
         part: The stages to do; what is left out is taken over from the run that it names.
         keep: Write the result into the run store here: for a run on a worker, whose caller reads it there.
     """
-    async with stopped_by_sigterm():
+    with stopped_by_sigterm():
         if done := await finished_candidate(config, run_id, candidate):
             return done  # an earlier attempt at this run got to its end with this candidate
         result = await _result(run_id, candidate, config, data, part)

@@ -73,17 +73,16 @@ async def run_flywheel(
         run_id: Resume the run with this id: what it finished is not repeated. Empty starts a new one.
         part: Only some candidates, only some stages, or a part of an earlier run again. Empty: everything.
     """
-    async with stopped_by_sigterm():
-        with remembering_blocks():
-            config = with_names(with_overrides(config, overrides or {}))
-            run_id = run_id or str(runtime.flow_run.id)
-            part = await part_to_do(run_id, part, config.connections)
-            earlier = await run_to_repeat(part.of_run, config.connections)
-            if earlier is not None and (fixed := data_settings_in(overrides or {})):
-                raise ConfigError(
-                    f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
-                )
-            return await turn(run_id, part_of(config, part, earlier), part, earlier)
+    with stopped_by_sigterm(), remembering_blocks():
+        config = with_names(with_overrides(config, overrides or {}))
+        run_id = run_id or str(runtime.flow_run.id)
+        part = await part_to_do(run_id, part, config.connections)
+        earlier = await run_to_repeat(part.of_run, config.connections)
+        if earlier is not None and (fixed := data_settings_in(overrides or {})):
+            raise ConfigError(
+                f"{fixed[0]} cannot be changed in a rerun, which works on the datasets of {part.of_run}."
+            )
+        return await turn(run_id, part_of(config, part, earlier), part, earlier)
 
 
 async def turn(

@@ -38,7 +38,7 @@ class Flow:
         self.freed: list[int] = []
 
     async def _candidate(self, number: int, work: Coroutine[Any, Any, None]) -> None:
-        async with stopped_by_sigterm():
+        with stopped_by_sigterm():
             try:
                 await work
             finally:
@@ -51,7 +51,7 @@ class Flow:
         self.freed.append(number)
 
     async def run(self, *works: Coroutine[Any, Any, None]) -> None:
-        async with stopped_by_sigterm():
+        with stopped_by_sigterm():
             found = await asyncio.gather(
                 *(self._candidate(number, work) for number, work in enumerate(works)), return_exceptions=True
             )
@@ -67,12 +67,20 @@ async def is_terminated_in_its_own_code() -> None:
     terminate()
 
 
+async def is_terminated_in_a_callback() -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # where asyncio leaves it
+    asyncio.get_running_loop().call_later(0.05, terminate)
+    await asyncio.sleep(30)
+
+
 async def is_terminated_from_outside() -> None:
     await asyncio.create_subprocess_shell(f"sleep 0.05; kill {os.getpid()}")
     await asyncio.sleep(30)
 
 
-@pytest.mark.parametrize("how", [is_terminated_in_its_own_code, is_terminated_from_outside])
+@pytest.mark.parametrize(
+    "how", [is_terminated_in_its_own_code, is_terminated_in_a_callback, is_terminated_from_outside]
+)
 def test_all_of_a_stopped_flow_is_freed_however_often_it_is_told_to_stop(how: Any) -> None:
     flow = Flow()
     with pytest.raises(TerminationSignal):
@@ -82,7 +90,7 @@ def test_all_of_a_stopped_flow_is_freed_however_often_it_is_told_to_stop(how: An
 
 async def test_a_flow_that_ends_otherwise_is_still_stopped_by_the_next_signal() -> None:
     async def flow() -> None:
-        async with stopped_by_sigterm():
+        with stopped_by_sigterm():
             await asyncio.sleep(30)
 
     running = asyncio.create_task(flow())
@@ -95,7 +103,7 @@ async def test_a_flow_that_ends_otherwise_is_still_stopped_by_the_next_signal() 
 
 async def test_outside_the_main_thread_a_flow_runs_without_signals() -> None:
     async def flow() -> str:
-        async with stopped_by_sigterm():
+        with stopped_by_sigterm():
             return "done"
 
     assert await asyncio.to_thread(lambda: asyncio.run(flow())) == "done"
