@@ -21,6 +21,8 @@ class TcpProxy:
         self._listener: socket.socket | None = None
         self.port = 0
         self.lost = 0
+        self._turning_away = 0
+        self.turned_away = 0
         self.up()
 
     def up(self) -> None:
@@ -45,6 +47,11 @@ class TcpProxy:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+
+    def turn_away(self, times: int) -> None:
+        """Drop that many of the next connections as soon as they are made, those there are as well."""
+        self._turning_away = times
+        self.reset()
 
     def lose_answers(self, question: bytes, times: int) -> None:
         """Pass on what holds `question`, and drop the connection in place of the answer, `times` times."""
@@ -72,6 +79,10 @@ class TcpProxy:
                 client, _ = listener.accept()
             except OSError:
                 return
+            if self.turned_away < self._turning_away:
+                self.turned_away += 1
+                client.close()
+                continue
             try:
                 server = socket.create_connection(self._target, timeout=10)
             except OSError:
