@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flywheel.naming import slug_of
 from flywheel.report.analysis_tables import cost_rows, kpi_rows, regression_rows, verdict_rows
 from flywheel.report.commands import command
 from flywheel.report.escaping import markdown
@@ -21,6 +22,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         run: A run that has ended.
         picture: A chart as Markdown, made by us: it is not escaped.
     """
+    found_in = run.config.get("connections")
     lines = [
         f"# {markdown(run.workload_id)}",
         "",
@@ -58,10 +60,12 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         "## Before anybody acts on this",
         "",
-        "- Look at the divergent answers: a high score says nothing about what is wrong in the rest.",
+        "- Look at the divergent answers: a high score says nothing about what is wrong in the rest. The artifact "
+        f"`divergent-{slug_of(run.workload_id, run.client_id)}` has the worst with their items; one of them in full: "
+        f"`{command(f'divergent {run.run_id} --item ITEM', found_in)}`.",
         "- Compare tokens × latency, not scores alone: a smaller model may write longer answers.",
         "- Nothing has been promoted or deployed, and nothing will be: that is a person's decision.",
-        f"- Everything on one page, with charts: `{command(f'report {run.run_id}', run.config.get('connections'))}`.",
+        f"- Everything on one page, with charts: `{command(f'report {run.run_id}', found_in)}`.",
         "",
     ]
     return "\n".join(lines)

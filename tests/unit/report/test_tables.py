@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+from flywheel.naming import slug_of
+from flywheel.report.divergent import divergent_rows
 from flywheel.report.history import history_document, history_rows
 from flywheel.report.summary import best_evaluation, headline
 from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
 from flywheel.results import CandidateResult, Evaluation, Interval, RunResult, Score, Usage
-from tests.unit.report.full_run import full_run
+from tests.unit.report.full_run import divergent, full_run
 
 
 def evaluation(eval_type: str, value: float | None, error: str | None = None) -> Evaluation:
@@ -103,6 +105,14 @@ def test_the_summary_and_the_document_tell_what_a_lead_follows_and_how_far_the_j
     small = results_document(run)[0]
     (health,) = small["conclusions"]["judge_health"]
     assert (health["kappa"], health["no_answer"]) == (0.62, 1)
+
+
+def test_the_summary_leads_to_the_single_item_in_two_steps() -> None:
+    page = summary_markdown(run_of(GOOD))
+    assert f"`divergent-{slug_of('<b>w</b>|x', 'c')}`" in page
+    assert "`flywheel divergent r1 --item ITEM`" in page
+    (row,) = divergent_rows([("good", "base-eval", divergent("i7", "wrong tool", 5.0))], most=9)
+    assert row["item"] == "i7"
 
 
 def test_the_headline_names_what_failed_and_the_best_score() -> None:
