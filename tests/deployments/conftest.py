@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from flywheel.cli.prefect_server import SERVER_SETTINGS, free_port
+from tests.prefect_homes import prefect_home, without_prefect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -67,10 +68,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API's address of an empty server."""
-    home = tmp_path_factory.mktemp("prefect-home")
+    home = prefect_home(tmp_path_factory.mktemp("prefect-home"))
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-    environment |= SERVER_SETTINGS | {"PREFECT_HOME": str(home)}
+    environment = without_prefect() | SERVER_SETTINGS | {"PREFECT_HOME": str(home)}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -104,13 +104,16 @@ def api(server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def deployed(server: str) -> str:
-    """The address of the server after `bootstrap` and `prefect deploy --all`."""
+    """The address of the server after `bootstrap`, `prefect deploy --all`, and `bootstrap` once more."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from deployments.bootstrap import bootstrap
 
-    with temporary_settings({PREFECT_API_URL: server}):
-        asyncio.run(bootstrap({"FLYWHEEL_GPU_SLOTS": "3"}))
+    def prepare() -> None:
+        with temporary_settings({PREFECT_API_URL: server}):
+            asyncio.run(bootstrap({"FLYWHEEL_GPU_SLOTS": "3"}))
+
+    prepare()
     deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(
         deploy,
@@ -123,6 +126,7 @@ def deployed(server: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    prepare()
     return server
 
 

@@ -102,6 +102,7 @@ def test_choices_show_as_choices(http: httpx.Client) -> None:
         ({"budget_config": {"gpu_hours_per_run": -2}}, "config.budget_config.gpu_hours_per_run"),
         ({"candidates": [{"name": "no model"}]}, "config.candidates"),
         ({"no_such_setting": 1}, "no_such_setting"),
+        ({"data_split_config": {"no_such_setting": 1}}, "no_such_setting"),
     ],
 )
 def test_a_wrong_value_is_refused_before_the_run_starts(
@@ -117,13 +118,23 @@ def test_a_wrong_value_is_refused_before_the_run_starts(
     assert where in answer.json()["detail"]
 
 
-def test_a_wrong_stage_is_refused_before_the_run_starts(http: httpx.Client) -> None:
-    entry = deployment(http, "any-workload")
-    answer = post(
-        http, f"/deployments/{entry['id']}/create_flow_run", {"parameters": {"part": {"stages": ["retrain"]}}}
-    )
+@pytest.mark.parametrize(
+    ("name", "parameters", "where"),
+    [
+        ("any-workload", {"part": {"stages": ["retrain"]}}, "part.stages"),
+        ("any-workload", {"no_such_parameter": 1}, "no_such_parameter"),
+        ("sweep", {"dry-run": True}, "dry-run"),
+        ("ingest", {"file": "log"}, "file"),
+        ("cleanup", {"older_than": 1}, "older_than"),
+    ],
+)
+def test_a_wrong_stage_or_a_parameter_that_does_not_exist_is_refused_before_the_run_starts(
+    http: httpx.Client, name: str, parameters: dict[str, Any], where: str
+) -> None:
+    entry = deployment(http, name)
+    answer = post(http, f"/deployments/{entry['id']}/create_flow_run", {"parameters": parameters})
     assert answer.status_code == 409
-    assert "part.stages" in answer.json()["detail"]
+    assert where in answer.json()["detail"]
 
 
 def test_the_bootstrap_may_be_repeated_and_keeps_what_people_changed(
@@ -234,19 +245,6 @@ def run_with_news() -> RunResult:
         candidates=[CandidateResult("small", "m", "completed")],
         analysis=Analysis(verdicts=verdicts, costs=costs, regressions=[regression]),
     )
-
-
-def test_the_automation_against_zombies_goes_by_heartbeats_of_single_runs(http: httpx.Client) -> None:
-    [zombies] = [
-        entry
-        for entry in post(http, "/automations/filter", {}).json()
-        if entry["name"] == "flywheel: crash zombies"
-    ]
-    trigger = zombies["trigger"]
-    assert trigger["posture"] == "Proactive"
-    assert trigger["after"] == ["prefect.flow-run.heartbeat"]
-    assert trigger["for_each"] == ["prefect.resource.id"]
-    assert zombies["actions"][0]["state"] == "CRASHED"
 
 
 def test_the_rest_of_a_run_waits_on_the_server_for_the_next_window(
