@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from flywheel.sample import write_sample_log
 from tests.fakes.toy_model import write_toy_model
+from tests.prefect_homes import prefect_home, without_prefect
 from tests.reading import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prefect")
+def home_of_prefect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prefect_home(tmp_path_factory.mktemp("prefect"))
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Command:
     """The command line in a home of its own."""
 
-    def __init__(self, home: Path, prefect_home: Path, log: Path, model: Path) -> None:
+    def __init__(self, home: Path, home_of_prefect: Path, log: Path, model: Path) -> None:
         self.home = home
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
+            **without_prefect(),
             "FLYWHEEL_HOME": str(home),
-            "PREFECT_HOME": str(prefect_home),
+            "PREFECT_HOME": str(home_of_prefect),
         }
         self.run = [
             *("run", "--logs", str(log), "--workload", "support-router", "--client", "acme-web"),
@@ -80,18 +81,71 @@ class Command:
         return left
 
 
-@pytest.fixture
-def flywheel(tmp_path: Path, prefect_home: Path, log: Path, model: Path) -> Command:
-    return Command(tmp_path / "home", prefect_home, log, model)
+@pytest.fixture(scope="module")
+def flywheel(
+    home_of_prefect: Path, log: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Command:
+    return Command(tmp_path_factory.mktemp("user") / "home", home_of_prefect, log, model)
 
 
-def test_a_run_ends_with_results_in_json_and_leaves_no_process_behind(flywheel: Command) -> None:
-    code, out, err = flywheel(*flywheel.run, "--json")
+@dataclass
+class Ended:
+    """What a command left: its exit code, what it said, and which processes."""
 
-    assert code == 0, err
-    assert "Traceback" not in err
-    (candidate,) = json.loads(out)
-    assert candidate["candidate"] == "toy"
+    code: int
+    out: str
+    err: str
+    processes: list[str]
+
+
+@dataclass
+class Stopped(Ended):
+    """A run that got Ctrl-C during its training."""
+
+    training: Path
+    step: int
+
+    @property
+    def run_id(self) -> str:
+        return self.err.split("--resume")[1].split()[0]
+
+
+AT_LENGTH = ("--set", "training_config.epochs=1", "--set", "training_config.batch_size=1")
+
+
+@pytest.fixture(scope="module")
+def stopped(flywheel: Command) -> Stopped:
+    process = flywheel.start(*flywheel.run, *AT_LENGTH)
+    training = _wait_for_training(flywheel.home, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    step = json.loads((training / "status.json").read_text())["step"]
+    return Stopped(process.returncode, out, err, flywheel.processes_left(), training, step)
+
+
+@pytest.fixture(scope="module")
+def resumed(flywheel: Command, stopped: Stopped) -> Ended:
+    code, out, err = flywheel(*flywheel.run, *AT_LENGTH, "--resume", stopped.run_id, "--json")
+    return Ended(code, out, err, flywheel.processes_left())
+
+
+def test_ctrl_c_during_training_stops_everything_and_says_how_to_go_on(stopped: Stopped) -> None:
+    assert stopped.code == 130, stopped.err
+    assert "Traceback" not in stopped.err
+    assert "--resume" in stopped.err
+    assert stopped.processes == []
+    assert stopped.step >= 1
+
+
+def test_resumed_it_goes_on_with_its_training_and_ends_with_results_in_json(
+    flywheel: Command, stopped: Stopped, resumed: Ended
+) -> None:
+    assert resumed.code == 0, resumed.err
+    assert "Traceback" not in resumed.err
+    assert resumed.processes == []
+    assert [path.name for path in (flywheel.home / "jobs").iterdir()] == [stopped.training.name]
+    (candidate,) = json.loads(resumed.out)
+    assert (candidate["candidate"], candidate["status"]) == ("toy", "completed")
     assert [e["eval_type"] for e in candidate["evaluations"]] == ["base-eval", "icl-eval", "customized-eval"]
     for evaluation in candidate["evaluations"]:
         assert evaluation["error"] is None
@@ -101,49 +155,19 @@ def test_a_run_ends_with_results_in_json_and_leaves_no_process_behind(flywheel: 
             for n, u in zip(evaluation["n"].values(), evaluation["unscored"].values(), strict=True)
         )
         assert len(rows(Path(evaluation["predictions"]))) == 8
-    assert flywheel.processes_left() == []
 
+
+def test_its_results_are_shown_afterwards(flywheel: Command, stopped: Stopped, resumed: Ended) -> None:
     code, out, _ = flywheel("runs", "--json")
     (run,) = json.loads(out)
     assert (code, run["status"]) == (0, "completed")
+    assert run["run_id"].startswith(stopped.run_id)
     code, again, _ = flywheel("results", run["run_id"][:6], "--json")
-    assert json.loads(again)[0]["evaluations"] == candidate["evaluations"]
+    assert json.loads(again)[0]["evaluations"] == json.loads(resumed.out)[0]["evaluations"]
     code, shown, err = flywheel("results", "--divergent")
     assert code == 0, err
     assert "function_name_and_args_accuracy" in shown
     assert "Where the records" in shown
-
-
-def test_ctrl_c_during_training_stops_everything_and_the_run_can_be_resumed(flywheel: Command) -> None:
-    process = flywheel.start(
-        *flywheel.run, "--set", "training_config.epochs=6", "--set", "training_config.batch_size=1"
-    )
-    training = _wait_for_training(flywheel.home, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "--resume" in err
-    assert flywheel.processes_left() == []
-    run_id = err.split("--resume")[1].split()[0]
-    steps = json.loads((training / "status.json").read_text())["step"]
-    assert steps >= 1
-
-    code, out, err = flywheel(
-        *flywheel.run,
-        "--set",
-        "training_config.epochs=6",
-        "--set",
-        "training_config.batch_size=1",
-        "--resume",
-        run_id,
-        "--json",
-    )
-    assert code == 0, err
-    assert json.loads(out)[0]["status"] == "completed"
-    assert [path.name for path in (flywheel.home / "jobs").iterdir()] == [training.name]
-    assert flywheel.processes_left() == []
 
 
 def _wait_for_training(home: Path, process: subprocess.Popen[str]) -> Path:
