@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -84,3 +87,43 @@ def server_of_its_own(home: Path) -> Iterator[str]:
             del os.environ["PREFECT_HOME"]
         else:
             os.environ["PREFECT_HOME"] = before
+
+
+class RestartableServer:
+    """A server process on one port and one database, to be killed and started again."""
+
+    def __init__(self, home: Path) -> None:
+        from flywheel.cli.prefect_server import free_port
+
+        self._home = prefect_home(home)
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{self._port}/api"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        from flywheel.cli.prefect_server import SERVER_SETTINGS
+
+        arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        with (self._home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                env=without_prefect() | SERVER_SETTINGS | {"PREFECT_HOME": str(self._home)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + MAKING_SECONDS
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                return
+            assert self._process.poll() is None, (self._home / "server.log").read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None

@@ -9,16 +9,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from blocks.connections import open_run_store
 from blocks.mongo.block import MongoRuns
 from flywheel.config import FlywheelConfig
 from flywheel.results import RunResult
+from tests.conftest import fresh
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.mongo_server import mongo_server
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.faults.conftest import Runner, what_was_found
+from tests.prefect_homes import RestartableServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -85,44 +88,45 @@ def test_a_disk_that_is_full_ends_in_a_clear_state_that_a_rerun_completes(
     assert not list(Path(config.connections.home).rglob("*.partial"))
 
 
-def test_a_run_outlives_a_prefect_server_and_a_database_that_are_away_for_half_a_minute_of_its_training(
-    config: FlywheelConfig, prefect_api: str, gpu_platform: GpuPlatformServer, tmp_path: Path
+def test_a_run_outlives_a_prefect_server_that_is_killed_and_a_database_that_is_away_while_it_trains(
+    config: FlywheelConfig, platform_server: GpuPlatformServer, tmp_path: Path
 ) -> None:
-    api = urlsplit(prefect_api)
-    gpu_platform.misbehave.train_seconds = 600
+    prefect = RestartableServer(tmp_path / "prefect")
     with mongo_server(tmp_path / "mongodb") as mongo:
         database = urlsplit(mongo.uri)
-        before_prefect = TcpProxy((str(api.hostname), int(api.port or 0)))
         before_mongo = TcpProxy((str(database.hostname), int(database.port or 0)))
         runner = Runner(
             tmp_path / "stderr.log",
-            {
-                "PREFECT_API_URL": f"http://127.0.0.1:{before_prefect.port}/api",
-                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "600",
-            },
+            {"PREFECT_API_URL": prefect.url, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "600"},
         )
         try:
-            MongoRuns(url=SecretStr(f"mongodb://127.0.0.1:{before_mongo.port}"), database="history").save(
-                "away", overwrite=True
-            )
-            connections = config.connections.model_copy(update={"run_store": "flywheel-mongodb-runs/away"})
-            away = config.model_copy(update={"connections": connections})
-            pid = runner.start(away, "run")
-            deadline = time.monotonic() + 120
-            while not gpu_platform.happened("submitted") and time.monotonic() < deadline:
-                time.sleep(0.1)
-            before_prefect.down()
-            before_mongo.down()
-            for job in gpu_platform.jobs.values():
-                job["ends"] = 0
-            time.sleep(30)
-            before_mongo.up()
-            before_prefect.up()
-            assert runner.wait(pid, 150) == 0, runner.tail()
-            assert stored(away, "run").status == "completed"
+            prefect.start()
+            with temporary_settings({PREFECT_API_URL: prefect.url}):
+                fresh(platform_server)
+                MongoRuns(url=SecretStr(f"mongodb://127.0.0.1:{before_mongo.port}"), database="history").save(
+                    "away", overwrite=True
+                )
+                platform_server.misbehave.train_seconds = 600
+                connections = config.connections.model_copy(
+                    update={"run_store": "flywheel-mongodb-runs/away"}
+                )
+                away = config.model_copy(update={"connections": connections})
+                pid = runner.start(away, "run")
+                deadline = time.monotonic() + 120
+                while not platform_server.happened("submitted") and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                prefect.kill()
+                before_mongo.down()
+                for job in platform_server.jobs.values():
+                    job["ends"] = 0
+                time.sleep(30)
+                before_mongo.up()
+                prefect.start()
+                assert runner.wait(pid, 150) == 0, runner.tail()
+                assert stored(away, "run").status == "completed"
         finally:
             runner.close()
-            before_prefect.close()
             before_mongo.close()
-    assert gpu_platform.deployments == {}
-    assert len(gpu_platform.happened("submitted")) == 1
+            prefect.kill()
+    assert platform_server.deployments == {}
+    assert len(platform_server.happened("submitted")) == 1
