@@ -10,6 +10,7 @@ import msgspec
 
 from blocks.ports import RunStore
 from flywheel.cli.show import print_table
+from flywheel.cli.stored_run import NO_RUNS
 from flywheel.cli.terminal import console, emit_json, plain, progress_bars
 from flywheel.errors import ConfigError
 
@@ -35,8 +36,10 @@ def list_runs(arguments: argparse.Namespace, store: RunStore) -> int:
         emit_json(history_document(runs))
     elif runs:
         print_table(console(), "Runs", history_rows(runs))
+    elif arguments.workload or arguments.client:
+        console().print("No runs of that workload and client. All there are: flywheel runs")
     else:
-        console().print("No runs yet. `flywheel demo` makes one.")
+        console().print(NO_RUNS)
     return 0
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from flywheel.results import RunResult
 
 
+NO_RUNS = (
+    "No runs yet. `flywheel demo` makes one; history that is kept elsewhere is named with "
+    "--set connections.run_store=mongodb, or a saved block."
+)
+
+
 def add_run_argument(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """The id, and where the stores are."""
     parser.add_argument(
@@ -36,7 +42,7 @@ async def load_run(run_id: str | None, connections: ConnectionsConfig) -> RunRes
             return store.load_run(run_id)
         newest = store.list_runs(limit=1)
         if not newest:
-            raise DataError("There are no runs yet. `flywheel demo` makes one.")
+            raise DataError(NO_RUNS)
         return newest[0]
 
 

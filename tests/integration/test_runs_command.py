@@ -104,3 +104,11 @@ def test_the_open_end_of_an_interval_is_null_in_json(flywheel: Command, tmp_path
     intervals = json.loads(shown.stdout)[0]["evaluations"][0]["intervals"]
     assert intervals["one_item"] == {"low": None, "high": None, "level": 0.95}
     assert intervals["exact_match"]["low"] == 0.29
+
+
+def test_an_empty_history_says_where_else_history_may_be(flywheel: Command) -> None:
+    assert "connections.run_store=mongodb" in " ".join(flywheel("runs").stdout.split())
+    assert "No runs of that workload" in flywheel("runs", "--workload", "nobody").stdout
+    shown = flywheel("results")
+    assert (shown.returncode, shown.stdout) == (3, "")
+    assert "connections.run_store=mongodb" in shown.stderr
