@@ -141,8 +141,8 @@ async def test_a_fine_tune_leaves_an_adapter_that_peft_loads_and_its_name_trains
 async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped_when_resumed(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    whole = await platform.fine_tune(request(tmp_path, model, name="whole", epochs=12), silent)
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=12), silent))
+    whole = await platform.fine_tune(request(tmp_path, model, name="whole", epochs=6), silent)
+    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=6), silent))
     await until(lambda: status(tmp_path).step >= 5)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -151,7 +151,7 @@ async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped
     stopped = status(tmp_path)
     assert stopped.state == "cancelled"
     assert stopped.step < stopped.total_steps
-    resumed = await platform.fine_tune(request(tmp_path, model, epochs=12), silent)
+    resumed = await platform.fine_tune(request(tmp_path, model, epochs=6), silent)
     assert "resumed at step" in (tmp_path / "jobs" / "job" / "log.txt").read_text()
     assert adapter_bytes(resumed) == adapter_bytes(whole)
 
@@ -164,7 +164,7 @@ def adapter_bytes(customization: Customization) -> bytes:
 async def test_a_killed_training_process_is_resumed_from_its_checkpoint(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=16), silent))
+    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=8), silent))
     await until(lambda: status(tmp_path).epoch >= 3)
     first = process(tmp_path)
     os.kill(first.pid, signal.SIGKILL)
@@ -191,7 +191,7 @@ async def main():
     if what == "deploy":
         print((await platform.deploy("dep", CandidateConfig(name="c", model=model), silent)).base_url, flush=True)
         await asyncio.sleep(600)
-    training = TrainingConfig(epochs=40, batch_size=1)
+    training = TrainingConfig(epochs=12, batch_size=1)
     lora = LoraConfig(adapter_dim=4)
     await platform.fine_tune(
         FineTuneRequest(name="job", model=model, train=home / "train", training=training, lora=lora), silent
@@ -211,7 +211,7 @@ async def owner(home: Path, model: str, what: str) -> asyncio.subprocess.Process
 async def test_a_training_goes_on_when_its_flow_is_killed_and_the_next_flow_adopts_it(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    wanted = request(tmp_path, model, epochs=40)
+    wanted = request(tmp_path, model, epochs=12)
     other = await owner(tmp_path, model, "train")
     await until(lambda: status(tmp_path).step >= 5)
     other.kill()
