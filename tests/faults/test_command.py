@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from blocks.history.sqlite_run_store import SqliteRunStore
+from tests.prefect_homes import prefect_home, without_prefect
+from tests.processes import living_with
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,27 +31,14 @@ def start(home: Path, log: Path) -> subprocess.Popen[str]:
         *("--limit", "120", "--eval-size", "12", "--min-total-records", "20"),
         *("--set", "candidates=[{name: absent, model: /no/such/model}]"),
     ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     return subprocess.Popen(
         [sys.executable, "-m", "flywheel.cli.main", *words],
-        env={**environment, "FLYWHEEL_HOME": str(home), "PREFECT_HOME": str(home.parent / "prefect")},
+        env=without_prefect()
+        | {"FLYWHEEL_HOME": str(home), "PREFECT_HOME": str(prefect_home(home.parent / "prefect"))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def left_of(home: Path) -> list[str]:
-    """Command lines of living processes that were started for this home: servers too."""
-    mark = f"FLYWHEEL_HOME={home}".encode()
-    left = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                left.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it ended meanwhile, or is not ours to look at
-            continue
-    return left
 
 
 def test_a_run_that_fails_leaves_no_server_no_port_and_no_traceback(sample_log: Path, tmp_path: Path) -> None:
@@ -59,7 +47,7 @@ def test_a_run_that_fails_leaves_no_server_no_port_and_no_traceback(sample_log: 
 
     assert process.returncode == 4, err
     assert "Traceback" not in err
-    assert left_of(tmp_path / "home") == []
+    assert living_with("FLYWHEEL_HOME", str(tmp_path / "home")) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -78,6 +66,6 @@ def test_a_run_that_is_told_to_stop_leaves_no_server_and_a_run_that_says_cancell
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "--resume" in err
-    assert left_of(home) == []
+    assert living_with("FLYWHEEL_HOME", str(home)) == {}
     (run,) = SqliteRunStore(home / "runs.sqlite").list_runs()
     assert run.status == "cancelled"

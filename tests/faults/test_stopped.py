@@ -39,7 +39,7 @@ async def taken() -> int:
         ("deploy alpha:begun", [signal.SIGINT]),
         ("fine-tune alpha:begun", [signal.SIGINT]),
         ("fine-tune alpha:begun", [signal.SIGINT] * 3),
-        ("fine-tune alpha:begun", [signal.SIGTERM]),
+        ("fine-tune alpha:begun", [signal.SIGTERM] * 2),
         ("shut down alpha:begun", [signal.SIGINT] * 2),
         ("keep alpha:begun", [signal.SIGINT]),
     ],
