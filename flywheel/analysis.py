@@ -174,7 +174,10 @@ class Kpis(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """Everything concluded. `conclusion` is the sentence a product manager reads first, "no winner" included."""
+    """Everything concluded. `conclusion` is the sentence a product manager reads first, "no winner" included.
+
+    `replayed` is the predictions file of the production model, where it was asked the items again.
+    """
 
     conclusion: str = ""
     verdicts: list[Verdict] = []
@@ -186,6 +189,7 @@ class Analysis(msgspec.Struct, frozen=True):
     kpis: Kpis = Kpis()
     holdout: Holdout | None = None
     notes: list[str] = []
+    replayed: str | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -50,13 +50,7 @@ async def earlier_result(run_id: str, config: FlywheelConfig, candidate: str) ->
 
 async def data_of(run_id: str, config: FlywheelConfig, earlier: RunResult) -> CuratedData:
     """The datasets of `earlier`, made those of this run. Raises: DataError where it did not get so far."""
-    names = ("validated", "assignment", "datasets")
-    missing = [name for name in names if name not in earlier.datasets]
-    if missing:
-        raise DataError(
-            f"Run {earlier.run_id} has no datasets to work on ({', '.join(missing)}): it ended before they were made. "
-            "Start a new run."
-        )
+    data = curated_by(earlier)
     await change_run(
         run_id,
         config,
@@ -68,7 +62,19 @@ async def data_of(run_id: str, config: FlywheelConfig, earlier: RunResult) -> Cu
             eval_set=earlier.eval_set,
         ),
     )
-    validated, assignment, datasets = (_reference(earlier.datasets[name]) for name in names)
+    return data
+
+
+def curated_by(run: RunResult) -> CuratedData:
+    """The datasets of a run. Raises: DataError where it did not get so far."""
+    names = ("validated", "assignment", "datasets")
+    missing = [name for name in names if name not in run.datasets]
+    if missing:
+        raise DataError(
+            f"Run {run.run_id} has no datasets to work on ({', '.join(missing)}): it ended before they were made. "
+            "Start a new run."
+        )
+    validated, assignment, datasets = (_reference(run.datasets[name]) for name in names)
     return CuratedData(validated=validated, assignment=assignment, datasets=datasets)
 
 

@@ -1,4 +1,4 @@
-"""`flywheel score --run RUN`: every score of a run made again from its stored files."""
+"""`flywheel score --run RUN`: every score of a run, and what followed from them, made again from its stored files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> int:
     """Print each score as it was kept and as it comes out now; exit code 3 where any differs or cannot be made.
 
+    Then the same of verdicts, comparisons, ceilings and costs, which are computed from these answers.
+
     Nothing is asked and no code of the run's settings is run: what a judge or a metric of the user's own gave to single
     answers is taken as it is stored.
     """
@@ -25,7 +27,9 @@ def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> in
 
     run = asyncio.run(load_run(name, connections))
     found, missing = asyncio.run(_made_again(run, connections))
-    differing = sum(not one.same for one in found)
+    conclusions, problem = asyncio.run(_drawn_again(run, connections))
+    missing += [problem] if problem else []
+    differing = sum(not one.same for one in found) + sum(not one["same"] for one in conclusions.values())
     if as_json:
         scores = [
             {
@@ -39,15 +43,25 @@ def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> in
             }
             for one in found
         ]
-        emit_json({"run_id": run.run_id, "scores": scores, "differing": differing, "missing": missing})
+        emit_json(
+            {
+                "run_id": run.run_id,
+                "scores": scores,
+                "conclusions": conclusions,
+                "differing": differing,
+                "missing": missing,
+            }
+        )
     else:
         screen = console()
         print_table(screen, f"Scores of run {run.run_id}, made again", [_row(one) for one in found])
         for line in missing:
             screen.print(plain(line))
-        screen.print(
-            f"{len(found) - differing} of {len(found)} scores come out as they were kept, with n and interval."
-        )
+        same = sum(one.same for one in found)
+        screen.print(f"{same} of {len(found)} scores come out as they were kept, with n and interval.")
+        for name, one in conclusions.items():
+            how = "come out as they were kept" if one["same"] else "DIFFER from what was kept; see --json"
+            screen.print(f"{len(one['again'])} {name} {how}.")
     return 3 if differing or missing else 0
 
 
@@ -82,6 +96,46 @@ async def _made_again(run: RunResult, connections: ConnectionsConfig) -> tuple[l
             except FlywheelError as error:
                 missing.append(f"Scores of {who[0]} in its {who[1]} cannot be made again: {error}")
     return found, missing
+
+
+async def _drawn_again(
+    run: RunResult, connections: ConnectionsConfig
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """What was concluded, as it was kept and as it comes out of the stored answers now, by kind; or why not."""
+    import contextlib
+
+    import msgspec
+
+    from blocks.connections import open_dataset_store, open_run_store
+    from flywheel.errors import FlywheelError
+    from tasks.conclusions import drawn_again
+
+    if run.analysis is None or not run.analysis.verdicts:
+        return {}, ""
+    store = await open_dataset_store(connections)
+    try:
+        with contextlib.closing(await open_run_store(connections)) as runs:
+            again = await asyncio.to_thread(drawn_again, run, store, runs)
+    except FlywheelError as error:
+        return {}, f"Verdicts and costs cannot be made again: {error}"
+    compared = {}
+    for name in ("verdicts", "comparisons", "ceilings", "costs"):
+        lists = [msgspec.to_builtins(getattr(analysis, name)) for analysis in (run.analysis, again)]
+        compared[name] = {"kept": lists[0], "again": lists[1], "same": _equal(*lists)}
+    return compared, ""
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Equal but for the last digits of numbers, which another machine may round otherwise."""
+    import math
+
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, float) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)
 
 
 def _of_files(

@@ -103,6 +103,9 @@ def test_a_log_goes_from_files_to_elasticsearch_to_a_run_whose_history_is_in_mon
     assert run["status"] == "completed"
     name = run["run_id"][:6]
     assert flywheel(f"results {name} {IN_MONGODB}")[0]["evaluations"] == candidate["evaluations"]
+    again = flywheel(f"score --run {name} {IN_MONGODB} {datasets}")
+    assert (again["differing"], again["missing"]) == (0, [])
+    assert len(again["conclusions"]["verdicts"]["again"]) == 3
     assert main(shlex.split(f"report {name} {IN_MONGODB} {datasets} --out report.html")) == 0
     assert run["run_id"] in Path("report.html").read_text()
     assert main(shlex.split(f"results {name} {IN_MONGODB} {datasets}")) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
 import shutil
@@ -9,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prefect.logging import disable_run_logger
 
 from blocks.connections import open_run_store
 from flywheel.analysis import Analysis
+from flywheel.cli.main import main
 from flywheel.config import (
     AnalysisConfig,
     CandidateConfig,
@@ -183,6 +187,39 @@ async def test_every_verdict_can_be_computed_again_from_what_is_stored(tmp_path:
             evaluation.scores[verdict.metric].value
         )  # every item stands for one call
         assert verdict.difference.value == pytest.approx(verdict.score - 1)
+
+
+async def test_the_command_draws_every_conclusion_again_and_names_one_that_its_answers_do_not_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond = answering(lambda number: number % 4 != 0)
+    async with ChatServer(answering(lambda number: number % 3 != 0)) as production:
+        there = ProductionEndpointConfig(base_url=production.base_url, model="large")
+        config = settings(
+            tmp_path,
+            write_log(tmp_path / "log", range(150)),
+            analysis_config=AnalysisConfig(production_endpoint=there),
+        )
+        result, analysis = await whole_run("run-1", config, respond)
+    command = ["score", "--run", "run-1", "--set", f"connections.home={config.connections.home}", "--json"]
+    assert await asyncio.to_thread(main, command) == 0
+    again = json.loads(capsys.readouterr().out)["conclusions"]
+    assert {name: len(one["again"]) for name, one in again.items()} == {
+        "verdicts": 2,
+        "comparisons": 1,
+        "ceilings": 1,
+        "costs": 2,
+    }
+    assert all(one["same"] for one in again.values())
+    assert again["ceilings"]["again"][0]["source"] == "replayed"
+
+    (verdict, other) = analysis.verdicts
+    nicer = msgspec.structs.replace(analysis, verdicts=[msgspec.structs.replace(verdict, score=0.99), other])
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        runs.save_run(msgspec.structs.replace(result, analysis=nicer))
+    assert await asyncio.to_thread(main, command) == 3
+    again = json.loads(capsys.readouterr().out)["conclusions"]
+    assert [name for name, one in again.items() if not one["same"]] == ["verdicts"]
 
 
 async def test_production_that_is_asked_again_sets_the_ceiling_and_one_that_is_away_ends_nothing(

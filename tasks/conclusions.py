@@ -1,0 +1,250 @@
+"""What follows from a run's stored answers: verdicts, comparisons, ceilings, costs and regressions.
+
+Everything is computed from files and from the run itself, so it can be drawn again at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from blocks.ports import DatasetStore, RunStore
+from blocks.run_evidence import stored_file
+from flywheel.analysis import Analysis, Costs, Holdout
+from flywheel.config import FlywheelConfig
+from flywheel.cost.costs import Way, costs_of
+from flywheel.cost.kpis import kpis_of
+from flywheel.cost.prices import Call
+from flywheel.cost.production import candidate_calls, production_calls
+from flywheel.cost.traffic import Traffic, calls_for_each_read, traffic_of
+from flywheel.evaluation.files import read_items
+from flywheel.evaluation.scoring import score_answer, uses_tools
+from flywheel.history.memory import read_memory
+from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
+from flywheel.verdicts.ceilings import repeats_scored, standard_of
+from flywheel.verdicts.comparisons import comparisons_of
+from flywheel.verdicts.conclusion import conclusion_of
+from flywheel.verdicts.contenders import Contender, ItemFrame, Standard, scores_by_metric, wrong_actions
+from flywheel.verdicts.estimates import Scored
+from flywheel.verdicts.noninferiority import verdicts_of
+from flywheel.verdicts.repeats import repeated_answers
+from tasks.curation import CuratedData
+from tasks.regressions import regressions_of
+from tasks.rerun import curated_by
+
+
+def drawn_again(run: RunResult, store: DatasetStore, runs: RunStore) -> Analysis:
+    """The conclusions of a run that has ended, from its stored files and under its own settings.
+
+    Verdicts, comparisons, ceilings and costs come out as they were; what depends on other runs may not.
+
+    Raises: DataError where the run has no datasets, DatasetError where a file is missing.
+    """
+    config = FlywheelConfig.model_validate(run.config)
+    replayed = run.analysis.replayed if run.analysis else None
+    return Conclusions(run, config, curated_by(run), replayed, store, runs).drawn()
+
+
+class _Answers(msgspec.Struct, frozen=True):
+    """One evaluation with everything that is needed of its answers."""
+
+    candidate: CandidateResult
+    evaluation: Evaluation
+    scores: dict[str, Scored]
+    primary: dict[str, float | None]  # the main score by item
+    calls: list[Call]
+    wrong_actions: int
+
+
+class Conclusions:
+    """One analysis; what several parts need is read once."""
+
+    def __init__(
+        self,
+        run: RunResult,
+        config: FlywheelConfig,
+        data: CuratedData,
+        replayed: str | None,
+        store: DatasetStore,
+        runs: RunStore,
+    ) -> None:
+        self._run, self._config, self._replayed = run, config, replayed
+        self._store, self._runs = store, runs
+        self._settings = config.analysis_config
+        self._level = config.evaluation_config.confidence_level
+        self._validated = store.open(data.validated.ref)
+        self._items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
+        self._frame = ItemFrame.of(self._items, self._settings.weighting)
+        self._history = data.history
+        self._notes: list[str] = []
+
+    def drawn(self) -> Analysis:
+        """All of them."""
+        production, times = production_calls(self._items, self._validated)
+        traffic = self._traffic(times)
+        answers = list(self._answers(production))
+        costs = [self._costs(answer, production, traffic) for answer in answers]
+        contenders = [
+            _contender(answer, cost, self._frame) for answer, cost in zip(answers, costs, strict=True)
+        ]
+        standards = {primary: self._standard(primary) for primary in {c.primary: None for c in contenders}}
+        thresholds = self._settings.thresholds_for(self._run.workload_id)
+        verdicts = [
+            verdict
+            for primary, standard in standards.items()
+            for verdict in verdicts_of(
+                [c for c in contenders if c.primary == primary], standard, thresholds, self._level
+            )
+        ]
+        regressions = regressions_of(
+            self._run,
+            self._frame,
+            {
+                (c.candidate, c.eval_type): (c, answer.primary)
+                for c, answer in zip(contenders, answers, strict=True)
+            },
+            self._runs,
+            self._store,
+            self._level,
+            self._notes.append,
+        )
+        evaluated = {answer.candidate.candidate for answer in answers}
+        failed = [c.candidate for c in self._run.candidates if c.candidate not in evaluated]
+        return Analysis(
+            conclusion=conclusion_of(verdicts, costs, failed),
+            verdicts=verdicts,
+            comparisons=comparisons_of(contenders, self._level),
+            ceilings=[standard.ceiling for standard in standards.values()],
+            costs=costs,
+            regressions=regressions,
+            kpis=kpis_of(
+                costs, verdicts, self._run.started_at, self._run.finished_at or datetime.now(UTC).isoformat()
+            ),
+            holdout=self._holdout(),
+            notes=self._notes,
+            replayed=self._replayed,
+        )
+
+    def _holdout(self) -> Holdout | None:
+        """The kept evaluation set and its use, from what earlier runs left and what this one did."""
+        history, settings = self._history, self._config.history_config
+        if not settings.keep_evaluation_set or history.memory is None:
+            return None
+        before = None
+        if not history.renewed:
+            before = read_memory(self._store.open(history.memory.ref)).holdout
+        fresh = len(history.fresh_ids)
+        uses = before.uses + 1 if before else 1
+        if history.renewal_short is not None:
+            self._notes.append(
+                f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget "
+                f"is {settings.holdout_budget}. Only {history.renewal_short} records were seen by no run, too few for "
+                "a new one; read newer logs."
+            )
+        if history.kept_near_trained:
+            self._notes.append(
+                f"{history.kept_near_trained} kept evaluation items turned out to be near to something that earlier "
+                "runs trained on. It is held back from this one."
+            )
+        return Holdout(
+            name=self._run.eval_set,
+            items=len(self._frame.ids) - fresh,
+            fresh_items=fresh,
+            uses=uses,
+            budget=settings.holdout_budget,
+            renewed=history.renewed,
+            not_in_log=history.not_in_log,
+            held_back=history.held_back,
+            since=before.since if before else self._run.started_at,
+        )
+
+    def _answers(self, production: Sequence[Call]) -> Iterable[_Answers]:
+        for candidate in self._run.candidates:
+            for evaluation in candidate.evaluations:
+                if evaluation.predictions is None or evaluation.primary is None:
+                    continue
+                predictions = _read_predictions(stored_file(self._store, evaluation.predictions))
+                yield _Answers(
+                    candidate,
+                    evaluation,
+                    scores_by_metric(self._frame, predictions),
+                    {p.id: p.scores.get(evaluation.primary) for p in predictions},
+                    candidate_calls(predictions, evaluation.model, production),
+                    wrong_actions(self._frame, predictions),
+                )
+
+    def _traffic(self, times: object) -> Traffic | None:
+        import numpy as np
+
+        assert isinstance(times, np.ndarray)
+        logs = self._config.logs
+        scale = calls_for_each_read(
+            self._run.funnel, times.size, logs.traffic_share, newest=logs.sampling == "newest"
+        )
+        traffic = traffic_of(times, scale, self._level)
+        if traffic is not None and traffic.interval is None:
+            self._notes.append(
+                f"The log spans {traffic.days:.1f} days; of less than two whole days no range of the traffic is known."
+            )
+        return traffic
+
+    def _costs(self, answer: _Answers, production: Sequence[Call], traffic: Traffic | None) -> Costs:
+        way = Way(
+            candidate=answer.candidate.candidate,
+            eval_type=answer.evaluation.eval_type,
+            names=[answer.candidate.candidate, answer.candidate.model_name],
+            calls=answer.calls,
+            gpu_seconds=answer.evaluation.runtime_seconds,
+            customization=answer.candidate.customization,
+        )
+        return costs_of(way, production, self._settings.prices, traffic, self._settings.currency, self._level)
+
+    def _standard(self, metric: str) -> Standard:
+        """Production's agreement with itself under one metric."""
+        replayed = None
+        if self._replayed is not None:
+            predictions = _read_predictions(stored_file(self._store, self._replayed))
+            replayed = scores_by_metric(self._frame, predictions).get(metric)
+        tools = uses_tools(self._items)
+
+        def agreement(item: EvalItem, response: object) -> float | None:
+            assert isinstance(response, dict)
+            return score_answer(item, response, tools).get(metric)
+
+        repeats = None if replayed else repeats_scored(repeated_answers(self._validated), agreement)
+        standard = standard_of(metric, replayed, repeats, self._settings.min_repeats, self._level)
+        if standard.ceiling.source == "assumed":
+            repeated = len(set(repeats.clusters)) if repeats else 0
+            self._notes.append(
+                f"How far production agrees with itself is not known: {repeated} requests were asked more than once, "
+                f"and analysis_config.min_repeats is {self._settings.min_repeats}. It is taken to agree always, which "
+                "asks more of candidates; analysis_config.production_endpoint would tell."
+            )
+        return standard
+
+
+def _contender(answer: _Answers, cost: Costs, frame: ItemFrame) -> Contender:
+    primary = answer.evaluation.primary or ""
+    nothing = Scored([None] * len(frame.ids), frame.clusters, frame.weights)
+    return Contender(
+        candidate=answer.candidate.candidate,
+        eval_type=answer.evaluation.eval_type,
+        primary=primary,
+        scores={primary: nothing} | answer.scores,
+        latency_ms_p95=answer.evaluation.usage.latency_ms_p95,
+        cost_per_request=cost.per_request,
+        wrong_actions=answer.wrong_actions,
+    )
+
+
+def _read_predictions(path: Path) -> list[Prediction]:
+    """Every stored prediction, errors too, without its text: that is not needed here and may be large."""
+    decoder = msgspec.json.Decoder(Prediction)
+    with path.open("rb") as lines:
+        return [
+            prediction if prediction.response is None else msgspec.structs.replace(prediction, response={})
+            for prediction in map(decoder.decode, lines)
+        ]
