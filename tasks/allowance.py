@@ -21,7 +21,7 @@ from flywheel.errors import OutsideWindow, OverBudget
 from flywheel.results import RunResult, Used
 from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by
 from flywheel.scheduling.clock import time_now
-from flywheel.scheduling.windows import next_opening, open_at
+from flywheel.scheduling.windows import never_closes, next_opening, open_at
 from tasks.gpu_slots import slots_of
 from tasks.runs import change_run
 
@@ -42,7 +42,7 @@ async def within_window(config: FlywheelConfig, what: str) -> AsyncIterator[None
     """Stops the work inside when the window closes, where the settings say so. Raises: OutsideWindow."""
     require_open_window(config, what)
     opening = open_at(config.window_config, time_now())
-    if not config.window_config.hours or config.window_config.on_close == "finish" or opening is None:
+    if never_closes(config.window_config) or config.window_config.on_close == "finish" or opening is None:
         yield
         return
     try:

@@ -25,15 +25,20 @@ class Opening(msgspec.Struct, frozen=True):
     ends: datetime
 
 
+def never_closes(window: WindowConfig) -> bool:
+    """Whether nothing is set, or all of every day."""
+    return not window.hours or (window.hours == "00:00-24:00" and set(window.days) == set(DAYS))
+
+
 def open_at(window: WindowConfig, moment: datetime) -> Opening | None:
-    """The opening that `moment` lies in, None where the window is closed. Where nothing is set it never closes."""
-    if not window.hours:
+    """The opening that `moment` lies in, None where the window is closed."""
+    if never_closes(window):
         return Opening(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
     return next((o for o in openings(window, moment) if o.begins <= moment < o.ends), None)
 
 
 def next_opening(window: WindowConfig, moment: datetime) -> Opening:
-    """The first opening that begins after `moment`; only for a window that has hours.
+    """The first opening that begins after `moment`; only for a window that closes.
 
     Raises: ValueError where nothing opens within two weeks: the clocks skip the window's only hours.
     """

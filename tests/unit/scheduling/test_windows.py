@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flywheel.config.schedule import DAYS, WindowConfig
-from flywheel.scheduling.windows import next_opening, open_at, openings
+from flywheel.scheduling.windows import never_closes, next_opening, open_at, openings
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia")
 CLOCKS = st.integers(0, 24 * 60 - 1).map(lambda minutes: f"{minutes // 60:02d}:{minutes % 60:02d}")
@@ -45,6 +45,7 @@ def test_openings_are_in_order_apart_and_not_empty(window: WindowConfig, moment:
 def test_a_window_that_is_closed_is_open_when_the_next_one_begins_and_not_a_second_sooner(
     window: WindowConfig, moment: datetime
 ) -> None:
+    assume(not never_closes(window))
     now = open_at(window, moment)
     following = next_opening(window, moment)
     assert following.begins > moment
@@ -80,6 +81,13 @@ def test_the_local_clock_lies_within_the_hours_unless_a_change_of_the_clocks_is_
 @given(MOMENTS)
 def test_without_hours_it_never_closes(moment: datetime) -> None:
     assert open_at(WindowConfig(), moment) is not None
+
+
+@given(MOMENTS, st.sampled_from(ZONES))
+def test_all_of_every_day_never_closes(moment: datetime, zone: str) -> None:
+    opening = open_at(WindowConfig(hours="00:00-24:00", timezone=zone), moment)
+    assert opening is not None
+    assert opening.ends == datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
