@@ -95,7 +95,7 @@ async def workers(tmp_path: Path) -> AsyncIterator[None]:
             yield
         finally:
             worker.terminate()
-            await asyncio.wait_for(worker.wait(), 30)
+            await asyncio.wait_for(worker.wait(), 120)  # it looks after its pool once more
 
 
 async def run(config: FlywheelConfig, run_id: str) -> RunResult:
