@@ -6,7 +6,7 @@ import os
 
 import psutil
 
-BUSY = 0.85
+BUSY = 0.75
 """Share of all cores' time from which computing itself is the limit."""
 
 
