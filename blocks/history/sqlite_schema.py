@@ -70,7 +70,10 @@ def prepare(
 
     Raises: DataError where the file belongs to something else or to a newer flywheel; sqlite3.Error.
     """
-    if _version(connection, place, len(migrations)) == len(migrations):
+    connection.execute("BEGIN")  # what is read belongs together: another process may be making the tables
+    with connection:
+        current = _version(connection, place, len(migrations)) == len(migrations)
+    if current:
         return
     _use_write_ahead_log(connection)
     connection.execute("BEGIN IMMEDIATE")
