@@ -160,8 +160,19 @@ def prefect_database() -> Path:
     return place
 
 
+async def last_line_arrived(flow_run_id: UUID, seconds: float = 60) -> None:
+    """Lines are sent in batches, some seconds after they were logged: waits for the last one of the run."""
+    end = time.monotonic() + seconds
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    async with get_client() as client:
+        while not any(line.message.startswith("Finished in") for line in await client.read_logs(of_run)):
+            assert time.monotonic() < end, f"the last line of the run is not there after {seconds} s"
+            await asyncio.sleep(0.2)
+
+
 async def said_by_prefect(flow_run_id: UUID) -> dict[str, str]:
     """What the server tells of a flow run, of what it started, and of its artifacts."""
+    await last_line_arrived(flow_run_id)
     of_run = FlowRunFilterId(any_=[flow_run_id])
     async with get_client() as client:
         below = await client.read_flow_runs(
