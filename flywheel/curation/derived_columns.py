@@ -40,18 +40,26 @@ class Deriver:
 
     def derive(self, call: Keep) -> Derived:
         """Class, hashes and text of a call."""
-        return Derived(
-            class_of(call.calls),
-            self._fingerprinter.fingerprint(call.messages, call.frame, call.answer, call.calls),
-            conversation(call.messages),
+        opening = call.opening
+        hashes = self._fingerprinter.fingerprint(
+            call.messages,
+            call.frame,
+            call.answer,
+            call.calls,
+            None if opening is None else opening.beginning,
         )
+        said = conversation(call.messages, () if opening is None else opening.messages)
+        return Derived(class_of(call.calls), hashes, said)
 
 
-def conversation(messages: Sequence[Mapping[str, Any]]) -> Conversation:
+def conversation(
+    messages: Sequence[Mapping[str, Any]], opening: Sequence[Mapping[str, Any]] = ()
+) -> Conversation:
     """The text of a conversation, a message after the other, each from a line of its own; `s` for system
-    ones.
+    ones. `opening` are the system messages before `messages`.
     """
-    own = [message for message in messages if message["role"] not in SYSTEM_ROLES] or messages
+    own = [message for message in messages if message["role"] not in SYSTEM_ROLES]
+    own = own or [*opening, *messages]
     roles = "".join([_LETTERS.get(message["role"], "s") for message in own])
     texts = [message_text(message) for message in own]
     text = "\n".join(texts)

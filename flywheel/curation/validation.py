@@ -13,8 +13,8 @@ from flywheel.curation.tool_schemas import ToolSchemas
 from flywheel.curation.validation_rules import RuleBroken, check_answer, check_messages, parsed_calls
 from flywheel.curation.verdicts import Drop, Keep
 from flywheel.errors import DataError
-from flywheel.records.frames import Frames
 from flywheel.records.messages import ToolCall
+from flywheel.records.openings import Openings
 from flywheel.records.timestamps import to_seconds
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -29,7 +29,7 @@ class Validator:
     def __init__(self, config: ValidationConfig) -> None:
         self._config = config
         self._schemas = ToolSchemas()
-        self._frames = Frames()
+        self._openings = Openings()
 
     def judge(self, request: bytes | None, response: bytes | None, extra: bytes | None = None) -> Keep | Drop:
         """The verdict on a record.
@@ -52,8 +52,8 @@ class Validator:
             return Drop("not_json", f"request or response is not a JSON object: {error}")
 
     def _usable(self, request: bytes, response: bytes) -> Keep:
-        raw_messages, frame = self._frames.take_apart(request)
-        messages = check_messages(_decode(raw_messages))
+        said, frame, opening = self._openings.take_apart(request)
+        messages = check_messages(said, 0 if opening is None else len(opening.messages))
         decoded = _decode(response)
         if not isinstance(decoded, dict):
             raise RuleBroken("missing_response", "the response is not an object")
@@ -62,7 +62,9 @@ class Validator:
         answer = choices[choice]["message"]
         calls = parsed_calls(answer)
         violations, unusable = self._check_schemas(frame.offered, calls)
-        return Keep(messages, frame, decoded, choice, len(choices), answer, calls, violations, unusable)
+        return Keep(
+            messages, frame, opening, decoded, choice, len(choices), answer, calls, violations, unusable
+        )
 
     def _check_schemas(self, tools: bytes | None, calls: list[ToolCall]) -> tuple[list[str], list[str]]:
         if not self._config.check_tool_arguments and not self._config.refuse_schema_violations:

@@ -22,12 +22,12 @@ class RuleBroken(Exception):
         self.detail = detail
 
 
-def check_messages(messages: Any) -> list[dict[str, Any]]:
-    """The messages of a request if all of them follow the rules."""
+def check_messages(messages: Any, first: int = 0) -> list[dict[str, Any]]:
+    """The messages of a request if all of them follow the rules; `first` is the position of the first of them."""
     if not isinstance(messages, list) or not messages:
         raise RuleBroken("no_messages", "request.messages is absent, empty or no list")
     open_calls: set[str] = set()
-    for position, message in enumerate(messages):
+    for position, message in enumerate(messages, first):
         if not isinstance(message, dict):
             raise RuleBroken("bad_message", f"request.messages[{position}] is not an object")
         role = message.get("role")

@@ -9,6 +9,7 @@ import msgspec
 
 from flywheel.records.frames import Frame
 from flywheel.records.messages import ToolCall
+from flywheel.records.openings import Opening
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -18,8 +19,9 @@ class Keep(msgspec.Struct, frozen=True):
     called tools whose schema cannot be checked against.
     """
 
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[Mapping[str, Any]]  # those behind the opening's, if there is one
     frame: Frame  # the request without them
+    opening: Opening | None
     response: Mapping[str, Any]
     choice: int
     choices: int

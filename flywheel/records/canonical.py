@@ -39,6 +39,23 @@ class Fingerprint(NamedTuple):
     prefixes: list[bytes]
 
 
+class Beginning:
+    """System messages that requests begin with, hashed once for all of them.
+
+    Attributes:
+        system: The messages in canonical form.
+        hasher: Has taken them in; to be copied.
+        context: The hash of them and the frame's tools.
+    """
+
+    __slots__ = ("context", "hasher", "system")
+
+    def __init__(self, messages: Sequence[Mapping[str, Any]], frame: Frame) -> None:
+        self.system = b"".join([_encode(canonical_message(message, {})) for message in messages])
+        self.hasher = _hasher(self.system)
+        self.context = _hash(self.system + frame.tools_hash)
+
+
 class Fingerprinter:
     """Makes fingerprints, remembering what the calls of a workload share: the system prompt under its tools."""
 
@@ -51,11 +68,12 @@ class Fingerprinter:
         frame: Frame,
         answer: Mapping[str, Any],
         calls: Sequence[ToolCall] | None = None,
+        beginning: Beginning | None = None,
     ) -> Fingerprint:
         """The hashes of a call.
 
         Args:
-            messages: The request's messages.
+            messages: The request's messages, those behind `beginning` if it is given.
             frame: The request without them.
             answer: The answer's message.
             calls: Its tool calls, if they were parsed before.
@@ -63,20 +81,24 @@ class Fingerprinter:
         ids: dict[str, int] = {}
         encoded = [_encode(canonical_message(message, ids)) for message in messages]
         said = _encode(_as_said(answer, calls))
-        whole = b"".join(encoded)
         roles = [message.get("role") for message in messages]
-        request = _hasher(whole)
-        thread, prefixes = (request.copy(), []) if "assistant" not in roles else _thread(messages, encoded)
+        begun = _hasher() if beginning is None else beginning.hasher
+        request = begun.copy()
+        request.update(b"".join(encoded))
+        if "assistant" in roles:
+            thread, prefixes = _thread(begun.copy(), messages, encoded)
+        else:
+            thread, prefixes = request.copy(), []
         request.update(frame.tools_hash + frame.settings_hash)
         thread.update(said)
         system = b"".join([data for role, data in zip(roles, encoded, strict=True) if role in SYSTEM_ROLES])
-        return Fingerprint(
-            request.digest(),
-            _hash(said),
-            self._context(system, frame.tools_hash),
-            thread.digest(),
-            prefixes,
-        )
+        if beginning is None:
+            context = self._context(system, frame.tools_hash)
+        elif system:
+            context = self._context(beginning.system + system, frame.tools_hash)
+        else:
+            context = beginning.context
+        return Fingerprint(request.digest(), _hash(said), context, thread.digest(), prefixes)
 
     def _context(self, system: bytes, tools_hash: bytes) -> bytes:
         context = self._contexts.get((system, tools_hash))
@@ -88,12 +110,11 @@ class Fingerprinter:
 
 
 def _thread(
-    messages: Sequence[Mapping[str, Any]], encoded: Sequence[bytes]
+    thread: hashlib.blake2b, messages: Sequence[Mapping[str, Any]], encoded: Sequence[bytes]
 ) -> tuple[hashlib.blake2b, list[bytes]]:
     """The hash so far of a conversation as later turns will hold it, and the hash of each of its earlier
     turns.
     """
-    thread = _hasher()
     prefixes = []
     for message, data in zip(messages, encoded, strict=True):
         if message.get("role") == "assistant":
