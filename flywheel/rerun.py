@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,7 @@ OF_THE_DATA = (
     "workload_id",
     "client_id",
     "logs",
+    "redaction_config",
     "validation_config",
     "dedup_config",
     "data_split_config",
@@ -122,6 +123,25 @@ def merged(new: CandidateResult, earlier: CandidateResult | None) -> CandidateRe
 def taken_over(candidate: CandidateConfig, earlier: RunResult) -> CandidateResult:
     """What the earlier run found of a candidate that is not worked on again."""
     return next(result for result in earlier.candidates if result.candidate == candidate.name)
+
+
+def require_same_data(config: FlywheelConfig, earlier: Mapping[str, Any]) -> None:
+    """Raises ConfigError where the settings ask for other data than the run with the settings `earlier` had."""
+    now = config.model_dump(include=set(OF_THE_DATA))
+    before = validated(earlier).model_dump(include=set(OF_THE_DATA))
+    for path in _different(now, before):
+        raise ConfigError(
+            f"{path} cannot be changed in a rerun, which works on the datasets of the run that it names. Leave it out, "
+            "or start a new run without --rerun."
+        )
+
+
+def _different(now: Mapping[str, Any], before: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for name, value in now.items():
+        if isinstance(value, dict) and isinstance(before[name], dict):
+            yield from _different(value, before[name], f"{at}{name}.")
+        elif value != before[name]:
+            yield f"{at}{name}"
 
 
 def data_settings_in(overrides: Mapping[str, Any]) -> list[str]:

@@ -101,6 +101,7 @@ def settings_of_run(name: str, arguments: argparse.Namespace, flag: str) -> tupl
     from flywheel.cli.settings_arguments import config_from_arguments, connections_from_arguments
     from flywheel.cli.stored_run import load_run
     from flywheel.errors import ConfigError
+    from flywheel.rerun import require_same_data
 
     connections = connections_from_arguments(
         arguments, alone=True
@@ -112,6 +113,8 @@ def settings_of_run(name: str, arguments: argparse.Namespace, flag: str) -> tupl
             f"Run {run.run_id} is of the workload {run.workload_id!r} of client {run.client_id!r}; leave --workload "
             f"and --client out, or start a new run without {flag}."
         )
+    if flag == "--rerun":
+        require_same_data(config, run.config)
     return config, run.run_id
 
 

@@ -26,7 +26,7 @@ from flywheel.curation.conversations import connect_conversations
 from flywheel.curation.exact_duplicates import ExactGroups, exact_groups
 from flywheel.curation.minhash import band_keys, choose_bands, signatures
 from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
-from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.rejected_rows import RejectedRows, write_rejected
 from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
 from flywheel.curation.shingles import Bytes
 from flywheel.curation.side_by_side import side_by_side
@@ -53,6 +53,7 @@ def deduplicate(
     progress: Progress,
     constants: Mapping[str, str] | None = None,
     preferred: Collection[str] = (),
+    refuse: Callable[[RejectedRows], None] = write_rejected,
 ) -> dict[str, Any]:
     """Write `deduplicated.parquet` and `rejected.jsonl` into `out`; the order of the records does not matter.
 
@@ -60,6 +61,7 @@ def deduplicate(
         constants: Fields that all records share and the validated table does not hold; they are written into the
             rejected records.
         preferred: Ids of records that stand for their duplicates before any other; a set.
+        refuse: Writes what is left out, or sees to it that it gets written.
     Returns:
         `exact_duplicates`, `near_duplicates` and `invalid` (an id used twice), which with `kept` add up to the
         table's rows; `clusters`, `largest_cluster` (records kept in it) and `teacher_noise`.
@@ -75,7 +77,8 @@ def deduplicate(
         del texts  # a third of all the memory
     kept = _kept(table, groups, clusters, merged)
     pq.write_table(kept, out / DEDUPLICATED_FILE)
-    refused = _write_rejected(validated, out, table, groups, merged, constants)
+    rows, reasons, refused = _refused(table, groups, merged)
+    refuse(RejectedRows(validated, out, rows, reasons, constants))
     progress(STAGE, 100, 100)
     _, sizes = np.unique(codes(kept["cluster"]), return_counts=True)
     return {
@@ -186,15 +189,10 @@ def _cluster_names(table: pa.Table, groups: ExactGroups, clusters: Clusters) -> 
     return column([names[order[place]] for place in smallest.tolist()], pa.string())
 
 
-def _write_rejected(
-    validated: Path,
-    out: Path,
-    table: pa.Table,
-    groups: ExactGroups,
-    merged: Merge,
-    constants: Mapping[str, str] | None,
-) -> dict[str, int]:
-    """Write what was left out, with the record that stands for it."""
+def _refused(
+    table: pa.Table, groups: ExactGroups, merged: Merge
+) -> tuple[Indices, list[tuple[str, str]], dict[str, int]]:
+    """The rows that are left out, ascending, why each is (with the record that stands for it), and their counts."""
     every_row = np.arange(groups.request_of.size)
     kept_by = groups.representative[groups.request_of]  # of refused rows: overwritten below
     similarity = np.zeros(groups.representative.size, dtype=np.float32)
@@ -208,8 +206,7 @@ def _write_rejected(
     rows = np.flatnonzero(bad_id | exact | near)
     names = table["record_id"].combine_chunks()
 
-    def explain(index: int) -> tuple[str, str]:
-        row = int(rows[index])
+    def why(row: int) -> tuple[str, str]:
         if bad_id[row]:
             return (
                 "duplicate_id",
@@ -221,9 +218,9 @@ def _write_rejected(
         share = similarity[groups.request_of[row]]
         return "near_duplicate", f"Similar to record {keeper}: Jaccard {share:.3f} of shingles."
 
-    write_rejected(validated, out, rows, explain, constants)
-    return {
+    counts = {
         "invalid": int(bad_id.sum()),
         "exact_duplicates": int(exact.sum()),
         "near_duplicates": int(near.sum()),
     }
+    return rows, [why(row) for row in rows.tolist()], counts

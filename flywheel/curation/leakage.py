@@ -21,7 +21,7 @@ from flywheel.config import LeakageConfig
 from flywheel.curation.certificate import Closest, certificate
 from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
 from flywheel.curation.output_directory import CERTIFICATE_FILE
-from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.rejected_rows import RejectedRows, write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
 from flywheel.curation.side_by_side import side_by_side
 from flywheel.curation.validated_table import flags, numbers, read_batches, row_numbers
@@ -168,11 +168,10 @@ def _write_leaks(
     rows = numbers(table["row"])
     places = sorted(leaks, key=lambda place: int(rows[place]))
 
-    def explain(index: int) -> tuple[str, str]:
-        leak = leaks[places[index]]
-        return (
-            "leak",
-            f"Overlaps with evaluation item {names[leak.item].as_py()}: {leak.method} {leak.value:.3f}.",
-        )
+    def why(place: int) -> tuple[str, str]:
+        leak = leaks[place]
+        item = names[leak.item].as_py()
+        return "leak", f"Overlaps with evaluation item {item}: {leak.method} {leak.value:.3f}."
 
-    write_rejected(validated, out, rows[np.array(places, dtype=np.int64)], explain, constants)
+    reasons = [why(place) for place in places]
+    write_rejected(RejectedRows(validated, out, rows[np.array(places, dtype=np.int64)], reasons, constants))

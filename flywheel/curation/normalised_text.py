@@ -7,6 +7,7 @@ or kana is a word of its own, since such scripts have no spaces.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ Indices = npt.NDArray[np.int64]
 
 _SPACE = 32
 _BASE = 0x8B5AD4CE9C6A7E35  # odd, so it has an inverse modulo 2^64
+_LEAST_BITS = 16
+_REMEMBERED = 1 << 20  # bytes of text for which the powers are kept: 32 MB at most
 
 
 class Normalised(NamedTuple):
@@ -104,14 +107,10 @@ class Stretches:
     def __init__(self, texts: Normalised) -> None:
         self.texts = texts
         size = texts.data.size
-        powers = np.full(size + 1, _BASE, dtype=np.uint64)
-        powers[0] = 1
         sums = np.zeros(size + 1, dtype=np.uint64)
-        np.cumsum(np.multiply.accumulate(powers)[:size] * texts.data, out=sums[1:])
+        np.cumsum(_powers(_BASE, size)[:size] * texts.data, out=sums[1:])
         self._sums = sums
-        inverse = np.full(size + 1, pow(_BASE, -1, 1 << 64), dtype=np.uint64)
-        inverse[0] = 1
-        self._inverse = np.multiply.accumulate(inverse)
+        self._inverse = _powers(pow(_BASE, -1, 1 << 64), size)
 
     def of(self, chosen: Indices) -> Stretches:
         """The same of some of the texts, by their numbers."""
@@ -164,6 +163,29 @@ class Stretches:
         owners = np.searchsorted(starts, first, side="right") - 1
         one_text = last <= ends[owners]
         return self.hashes(first[one_text], last[one_text]), owners[one_text]
+
+
+def _powers(base: int, most: int) -> Words:
+    """The powers of a number modulo 2^64, from the zeroth to at least the given one."""
+    return (
+        _table_of_powers(base, max(most.bit_length(), _LEAST_BITS))
+        if most < _REMEMBERED
+        else _made(base, most)
+    )
+
+
+@lru_cache(maxsize=2 * (_REMEMBERED.bit_length() - _LEAST_BITS))
+def _table_of_powers(base: int, bits: int) -> Words:
+    """Batches ask for the same powers again and again."""
+    table = _made(base, (1 << bits) - 1)
+    table.flags.writeable = False
+    return table
+
+
+def _made(base: int, most: int) -> Words:
+    powers = np.full(most + 1, base, dtype=np.uint64)
+    powers[0] = 1
+    return np.multiply.accumulate(powers)
 
 
 def _finish(words: Words, lengths: Words | np.uint64) -> Words:

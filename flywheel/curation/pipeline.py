@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flywheel import __version__
 from flywheel.config import FlywheelConfig
@@ -21,19 +21,22 @@ from flywheel.curation.funnel import READ_AS, check, funnel_of
 from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
 from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
-from flywheel.curation.schema import REJECTED_FILE
+from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE
 from flywheel.curation.split import split
-from flywheel.curation.validate_stage import Validation
+from flywheel.curation.validate_stage import FEW_RECORDS, Validation
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.errors import DataError
 from flywheel.progress import Progress
 from flywheel.tokens import TokenCounter
+from flywheel.worker_pool import WorkerPool
 
 LIBRARIES = ("numpy", "scipy", "pyarrow", "msgspec", "tiktoken")
 """Their versions may show in a dataset, so the manifest has them."""
 
 Counts = dict[str, Any]
+Job = TypeVar("Job")
 
 
 def curate(
@@ -61,26 +64,35 @@ def curate(
         OSError: The disk is full or read-only; nothing is left behind.
     """
     with replacing(out) as (result, work):
-        steps = _Steps(work, result / REJECTED_FILE)
+        steps = _Steps(work)
         validated = work / "validate"
         with Validation(validated, config.validation_config, progress) as validation:
             steps.run(
                 "extract", lambda to: extract(batches, to, progress, validation.add, Intake(config, erased))
             )
             steps.run("validate", lambda to: validation.finish(steps.counts["extract"]["read"]))
-        shutil.rmtree(work / "extract")  # as large as the log; the validated table has it all
+        for part in (work / "extract").glob(
+            EXTRACTED_FILES
+        ):  # as large as the log; the validated table has it all
+            part.unlink()
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
-        steps.run("deduplicate", lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all))
-        steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
-        steps.run(
-            "leakage",
-            lambda to: check_leakage(validated, work / "split", to, config.leakage_config, progress, of_all),
-        )
+        with _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse:
+            steps.run(
+                "deduplicate",
+                lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all, refuse=refuse),
+            )
+            steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
+            steps.run(
+                "leakage",
+                lambda to: check_leakage(
+                    validated, work / "split", to, config.leakage_config, progress, of_all
+                ),
+            )
         checked = work / "leakage"
         funnel = funnel_of(*steps.counts.values())
         check(
             "rejected lines",
-            steps.rejected_lines,
+            steps.append_rejected(result / REJECTED_FILE),
             {
                 name: funnel.get(name, 0)
                 for name in READ_AS
@@ -108,19 +120,35 @@ def curate(
 class _Steps:
     """Runs the steps, each into a directory of its own, and gathers counts and rejected records."""
 
-    def __init__(self, work: Path, rejected: Path) -> None:
+    def __init__(self, work: Path) -> None:
         self.counts: dict[str, Counts] = {}
-        self.rejected_lines = 0
         self._work = work
-        self._rejected = rejected
-        rejected.touch()
 
     def run(self, name: str, step: Callable[[Path], Counts]) -> None:
         to = self._work / name
         to.mkdir(exist_ok=True)
         self.counts[name] = step(to)
-        self.rejected_lines += append_lines(to / REJECTED_FILE, self._rejected)
         give_memory_back()
+
+    def append_rejected(self, to: Path) -> int:
+        """Append what the steps rejected, in their order; the number of lines."""
+        to.touch()
+        return sum(append_lines(self._work / name / REJECTED_FILE, to) for name in self.counts)
+
+
+@contextmanager
+def _beside(work: Callable[[Job], None], records: int) -> Iterator[Callable[[Job], None]]:
+    """Yield what has the work done in a process of its own; it is done when the block ends.
+
+    Of few records it is done at once: starting a process would take longer.
+    """
+    if records < FEW_RECORDS:
+        yield work
+        return
+    with WorkerPool(work, 1) as pool:
+        yield pool.submit
+        for _ in pool.results():
+            pass
 
 
 def give_memory_back() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,33 +14,33 @@ from flywheel.curation.rejected import RejectedWriter
 from flywheel.curation.schema import RECORD_FIELDS, REJECTED_FILE
 from flywheel.curation.validated_table import read_batches, row_numbers
 
-Explain = Callable[[int], tuple[str, str]]
 
+class RejectedRows(NamedTuple):
+    """What is to be written: a line of `rejected.jsonl` in `out` for each of the rows, in the order of the table.
 
-def write_rejected(
-    validated: Path,
-    out: Path,
-    rows: npt.NDArray[np.int64],
-    explain: Explain,
-    constants: Mapping[str, str] | None = None,
-) -> None:
-    """Write a line of `rejected.jsonl` for each of the rows, in the order of the table.
-
-    Args:
-        rows: Row numbers, ascending.
-        explain: Gives reason code and detail for an index into `rows`.
-        constants: Fields that every record of the run shares and the table does not hold, such as the workload.
+    `rows` are ascending row numbers, `reasons` the reason code and the detail of each; `constants` are fields that
+    every record of the run shares and the table does not hold, such as the workload.
     """
+
+    validated: Path
+    out: Path
+    rows: npt.NDArray[np.int64]
+    reasons: Sequence[tuple[str, str]]
+    constants: Mapping[str, str] | None = None
+
+
+def write_rejected(job: RejectedRows) -> None:
+    """Write the file; it is made where nothing is rejected, too."""
     columns = ["record_id", *RECORD_FIELDS, "file", "line"]
-    done = 0
-    with RejectedWriter(out / REJECTED_FILE) as rejected:
-        for first, batch in read_batches(validated, columns, rows=2_048) if rows.size else ():
+    rows, done = job.rows, 0
+    with RejectedWriter(job.out / REJECTED_FILE) as rejected:
+        for first, batch in read_batches(job.validated, columns, rows=2_048) if rows.size else ():
             end = int(np.searchsorted(rows, first + batch.num_rows))
             if end == done:
                 continue
             for values in batch.take(row_numbers(rows[done:end] - first)).to_pylist():
-                record = _record(values, constants or {})
-                rejected.write(*explain(done), values["file"], values["line"], record)
+                record = _record(values, job.constants or {})
+                rejected.write(*job.reasons[done], values["file"], values["line"], record)
                 done += 1
 
 

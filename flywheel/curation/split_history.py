@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from flywheel.config import DataSplitConfig
 from flywheel.curation.arrow_columns import column
-from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.rejected_rows import RejectedRows, write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE, DEDUPLICATED_FILE
 from flywheel.curation.split import (
     SIDES,
@@ -232,12 +232,13 @@ def _write(
     rows = numbers(table["row"])[held]
     order = np.argsort(rows, kind="stable")
 
-    def explain(index: int) -> tuple[str, str]:
-        if names[cluster_of[held[order[index]]]] in standing.evaluated:
+    def why(place: int) -> tuple[str, str]:
+        if names[cluster_of[place]] in standing.evaluated:
             return "evaluated_before", "It, or a record near to it, was evaluated in an earlier run."
         return "near_evaluation", "It is near to an item of the kept evaluation set."
 
-    write_rejected(validated, out, rows[order], explain, constants)
+    reasons = [why(place) for place in held[order].tolist()]
+    write_rejected(RejectedRows(validated, out, rows[order], reasons, constants))
 
 
 def _counts(table: pa.Table, side_of_row: Numbers, cluster_of: Numbers) -> dict[str, Any]:
