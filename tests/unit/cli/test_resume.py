@@ -80,6 +80,27 @@ def test_another_workload_cannot_be_smuggled_into_a_run(stored: FlywheelConfig) 
         resume("--workload", "other")
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--eval-size", "8"], "data_split_config.eval_size"),
+        (["--logs", "/var/other"], "logs.path"),
+        (["--set", "redaction_config.enabled=true"], "redaction_config.enabled"),
+    ],
+)
+def test_a_rerun_refuses_settings_of_the_data_which_it_could_only_pass_over(
+    stored: FlywheelConfig, given: list[str], named: str
+) -> None:
+    def rerun(*options: str) -> FlywheelConfig:
+        arguments = build_parser().parse_args(["run", "--rerun", "0123", *options])
+        return settings_of_run("0123", arguments, "--rerun")[0]
+
+    with pytest.raises(ConfigError, match=f"{named} cannot be changed in a rerun"):
+        rerun(*given)
+    same = ["--logs", "/var/logs", "--eval-size", "7", "--set", "training_config.epochs=9"]
+    assert rerun(*same).training_config.epochs == 9
+
+
 def test_a_run_that_is_not_there_is_no_new_run(
     stored: FlywheelConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
