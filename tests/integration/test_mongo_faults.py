@@ -16,7 +16,7 @@ from blocks.mongo.connection import MongoConnection
 from blocks.mongo.run_store import MongoRunStore
 from flywheel.errors import ConfigError, EndpointRefused, TransientRemoteError
 from flywheel.results import CandidateResult, RunResult
-from tests.contracts.run_store import entry, run
+from tests.contracts.run_store.cases import entry, run
 from tests.fakes.mongo_server import mongo_server_with_a_user
 from tests.fakes.tcp_proxy import TcpProxy, tcp_proxy
 

@@ -16,7 +16,8 @@ from blocks.mongo.documents import documents_of
 from blocks.mongo.run_store import MongoRunStore
 from blocks.mongo.schema import COLLECTIONS, MIGRATIONS, prepare
 from flywheel.errors import ConfigError, DataError
-from tests.contracts.run_store import RunStoreContract, entry, evaluation, judged, run, scored
+from tests.contracts.run_store import RunStoreContract
+from tests.contracts.run_store.cases import entry, evaluation, judged, run, scored
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.mongo.connection import MongoConnection
 from blocks.mongo.run_store import MongoRunStore
 from flywheel.cli.main import main
-from tests.contracts.run_store import entry, run, scored
+from tests.contracts.run_store.cases import entry, run, scored
 
 MONGODB = ("--set", "connections.run_store=mongodb")
 

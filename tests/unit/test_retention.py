@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flywheel.errors import ConfigError
 from flywheel.results import RunResult
 from flywheel.retention import expendable
-from tests.contracts.run_store import scored
+from tests.contracts.run_store.cases import scored
 
 DAYS = st.integers(1, 28)
 RUNS = st.lists(

@@ -12,7 +12,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.ports import RunStore
 from flywheel.errors import ConfigError, DataError
 from flywheel.progress import silent
-from tests.contracts.run_store import entry, judged, run
+from tests.contracts.run_store.cases import entry, judged, run
 
 
 @pytest.fixture

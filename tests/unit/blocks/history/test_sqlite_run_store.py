@@ -10,7 +10,8 @@ import pytest
 from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.history.sqlite_schema import MIGRATIONS, prepare
 from flywheel.errors import DataError
-from tests.contracts.run_store import RunStoreContract, entry, run
+from tests.contracts.run_store import RunStoreContract
+from tests.contracts.run_store.cases import entry, run
 
 
 @pytest.fixture
