@@ -1,0 +1,1 @@
+"""What people type after a run, on stored files and real sockets."""
