@@ -2,18 +2,16 @@
 
 It knows just enough of the protocol to be read from: mapping, point in time, counts, pages by time in slices, documents
 by id, scroll. Record `i` has the time `BEGIN + i` seconds, and its payloads repeat after a while, so that a million
-records take no memory. Run as a module it prints its address and serves until it is stopped.
+records take no memory. How it can misbehave stands in `elasticsearch_faults`. Run as a module it prints its address
+and serves until it is stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import socket
 import ssl
-import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from blocks.elasticsearch.template import MAPPINGS
 BEGIN = 1_750_000_000
 INDEX = "log-store-stub"
 MOST_READY = 100_000  # records that are written before they are asked for, some 2.8 kB each
-Fault = Callable[["_Handler"], bool]
+Fault = Callable[["Handler"], bool]
 """Misbehaves instead of answering a search for records, and returns True; or returns False to let it be answered."""
 
 
@@ -45,7 +43,7 @@ class ElasticsearchStub(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, records: int, payloads: Sequence[tuple[bytes, bytes]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.records = records
         self.faults: deque[Fault | None] = deque()
         self.searches = 0
@@ -103,7 +101,9 @@ class ElasticsearchStub(ThreadingHTTPServer):
         )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """One connection. What misbehaves in its place may use what does not begin with an underscore."""
+
     protocol_version = "HTTP/1.1"
     server: ElasticsearchStub
     disable_nagle_algorithm = True
@@ -233,61 +233,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
-
-
-def reset(handler: _Handler) -> bool:
-    """The connection breaks in the middle of a page."""
-    handler.send_response(200)
-    handler.send_header("content-type", "application/json")
-    handler.send_header("x-elastic-product", "Elasticsearch")
-    handler.send_header("content-length", "100000")
-    handler.end_headers()
-    handler.wfile.write(b'{"hits":{"hits":[{"_index":"a","_id"')
-    handler.wfile.flush()
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
-    handler.close_connection = True
-    return True
-
-
-def status(code: int, **headers: str) -> Fault:
-    """An error with this status: 429 with its hint when to come back, 503, ..."""
-
-    def fail(handler: _Handler) -> bool:
-        error = {"type": "es_rejected_execution_exception", "reason": "too busy"}
-        handler.answer(json.dumps({"error": error, "status": code}).encode(), code, **headers)
-        return True
-
-    return fail
-
-
-def lost_view(handler: _Handler) -> bool:
-    """The point in time is gone for everybody."""
-    handler.server.lose_view()
-    handler.no_view()
-    return True
-
-
-def failed_shard(handler: _Handler) -> bool:
-    """A page without the records of a shard that failed, said in small print."""
-    handler.page([], "", failed=1)
-    return True
-
-
-def fewer(handler: _Handler) -> bool:
-    """An empty page, as if the log ended here: what no honest server does."""
-    handler.page([], "")
-    return True
-
-
-def slow(seconds: float) -> Fault:
-    """A shard that takes its time; then the page."""
-
-    def wait(handler: _Handler) -> bool:
-        time.sleep(seconds)
-        return False
-
-    return wait
 
 
 def _clauses(query: Any) -> Iterator[dict[str, Any]]:

@@ -16,17 +16,8 @@ from blocks.ports import LogQuery
 from flywheel.errors import DataError, EndpointRefused, RemoteError, TransientRemoteError
 from flywheel.progress import silent
 from tests.contracts.log_store import ids, rows
-from tests.fakes.elasticsearch_stub import (
-    ElasticsearchStub,
-    Fault,
-    elasticsearch_stub,
-    failed_shard,
-    fewer,
-    lost_view,
-    reset,
-    slow,
-    status,
-)
+from tests.fakes.elasticsearch_faults import failed_shard, fewer, lost_view, reset, slow, status
+from tests.fakes.elasticsearch_stub import ElasticsearchStub, Fault, elasticsearch_stub
 
 RECORDS = 3_000
 
