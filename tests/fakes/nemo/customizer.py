@@ -10,10 +10,10 @@ from aiohttp import web
 
 from tests.fakes.nemo.entities import Entities
 from tests.fakes.nemo.state import Clock, Misbehaviour, body_of, detail, named, ok, page
+from tests.fakes.nemo.training_rows import row_problem
 
 JOBS, CONFIGS, TARGETS = "/v1/customization/jobs", "/v1/customization/configs", "/v1/customization/targets"
 PENDING_FROM, RUNNING_FROM, FIRST_STEP, LAST_STEP = 1.0, 4.0, 5.0, 12.0
-ROLES = {"system", "user", "assistant", "tool"}
 FINISHED = {"completed", "failed", "cancelled"}
 
 
@@ -280,24 +280,6 @@ class Customizer:
 
     def _log(self, age: float, message: str, identifier: str) -> dict[str, Any]:
         return {"updated_at": self.clock.naive(self._born[identifier] + age), "message": message}
-
-
-def row_problem(row: dict[str, Any]) -> str | None:
-    """What the real service refuses in a training row."""
-    if set(row) - {"messages", "tools"}:
-        return "unknown field"
-    for message in row["messages"]:
-        if message["role"] not in ROLES or not isinstance(message["content"], str):
-            return "messages: content must be a string"
-        for call in message.get("tool_calls", []):
-            if not isinstance(call["function"]["arguments"], dict):
-                return "tool_calls: arguments must be an object"
-    if row["messages"][-1]["role"] != "assistant":
-        return "the last message must be the assistant's"
-    for tool in row.get("tools", []):
-        if len(tool["function"].get("parameters", {}).get("properties", {})) > 8:
-            return "tools: at most 8 parameters"
-    return "tools: empty list" if row.get("tools") == [] else None
 
 
 def _reference(request: web.Request) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blocks.nemo.training_rows import UnusableRow, prepare_file, prepare_row, require_rows
 from flywheel.errors import DataError, DatasetError
-from tests.fakes.nemo.customizer import row_problem
+from tests.fakes.nemo.training_rows import row_problem
 
 ANSWER = {"role": "assistant", "content": "yes"}
 
