@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # What runs the flywheel, and with it what tests it: a newcomer's demo does not wait for the second.
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+# Modules are compiled when they are first imported: doing so for all of them takes a minute, and few are used.
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 # Whole files go to two processes, which share nothing; each computes in one thread. They go folder by folder, so
 # that a folder's Prefect server starts once in each process, and the many small files fill the end.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -46,12 +48,11 @@ $(STAMP): pyproject.toml exporter/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Flywheel needs Python 3.11 or newer; name one with: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), about two minutes the first time."
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --quiet -e '.[local]' -e ./exporter
+	$(INSTALL) -e '.[local]' -e ./exporter
 	@touch $(STAMP)
 
 $(DEV_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --quiet -e '.[local,dev]' -e ./exporter
+	$(INSTALL) -e '.[local,dev]' -e ./exporter
 	@touch $(DEV_STAMP)
 
 clean:

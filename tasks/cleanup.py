@@ -24,7 +24,7 @@ from flywheel.errors import FlywheelError
 from flywheel.results import RunResult
 from tasks.datasets_cleanup import clean_up_datasets
 from tasks.freed import Freed as Freed
-from tasks.run_owner import OWNER, Life, life_of
+from tasks.run_owner import OWNER, Life, life_of, mark_crashed
 
 HOW_TO_FREE = {"deployment": "shut_down", "fine-tune": "cancel_fine_tune", "evaluation": "cancel_evaluation"}
 """Kinds of the ledger, and the method of a platform that frees one by its name."""
@@ -129,6 +129,7 @@ class _Cleaning:
             )
 
         await asyncio.to_thread(self._runs.update_run, run.run_id, died)
+        await mark_crashed(owner)
         await asyncio.to_thread(self._runs.strike_resource, OWNER, owner.name)
 
     async def _free(self, entry: LedgerEntry) -> None:

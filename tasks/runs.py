@@ -24,7 +24,7 @@ from flywheel.resuming import pending, results_that_stand, same_data
 from tasks.cleanup import release
 from tasks.curation import CuratedData, Reference
 from tasks.retry_conditions import is_transient
-from tasks.run_owner import record_owner, require_no_other, strike_owner
+from tasks.run_owner import bury_earlier_owner, record_owner, require_no_other, strike_owner
 
 
 @task(task_run_name="begin run", cache_policy=NO_CACHE)  # the store has waited: away at the start is an error
@@ -36,7 +36,9 @@ async def begin_run(run_id: str, config: FlywheelConfig, part: PartConfig = EVER
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
         earlier = await asyncio.to_thread(runs.find_run, run_id)
-        await require_no_other(run_id, earlier, await asyncio.to_thread(runs.allocated, run_id))
+        held = await asyncio.to_thread(runs.allocated, run_id)
+        await require_no_other(run_id, earlier, held)
+        await bury_earlier_owner(earlier, held)
         store = await open_dataset_store(config.connections)
         await asyncio.to_thread(lambda: store.serve(runs.identity()))
         await record_owner(config, run_id)

@@ -7,9 +7,13 @@ import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import Running
 
 from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import LedgerEntry
@@ -19,6 +23,8 @@ from flows.run_flywheel import run_flywheel
 from flywheel.config import FlywheelConfig
 from flywheel.results import RunResult
 from tasks.freed import Freed
+from tasks.run_owner import OWNER, mark_crashed
+from tasks.runs import keep_curation
 from tests.fakes.gpu_platform import GpuPlatformServer
 
 pytestmark = [
@@ -97,3 +103,31 @@ async def test_a_cleanup_beside_a_run_takes_what_is_left_of_others_and_nothing_t
     artifact = await Artifact.aget("cleanup")
     assert artifact is not None
     assert "Nothing was left behind." in str(artifact.data)
+
+
+async def test_on_the_server_a_flow_run_whose_process_is_gone_does_not_run_for_ever(prefect_api: str) -> None:
+    """Nor what it called; one that was started again since goes on."""
+    async with get_client() as client:
+
+        async def running(parent: TaskRun | None = None) -> UUID:
+            made = await client.create_flow_run(
+                run_flywheel, state=Running(), parent_task_run_id=parent.id if parent else None
+            )
+            return made.id
+
+        async def states(*flow_runs: UUID) -> list[str]:
+            return [str((await client.read_flow_run(each)).state_name) for each in flow_runs]
+
+        def owner(flow_run: UUID, at: datetime) -> LedgerEntry:
+            return LedgerEntry("r", OWNER, "r", "local", at.isoformat(), {"flow_run": str(flow_run)})
+
+        lost = await running()
+        call = await client.create_task_run(keep_curation, lost, dynamic_key="0", state=Running())
+        called = await running(call)
+
+        await mark_crashed(owner(lost, datetime.now(UTC) - timedelta(minutes=1)))
+        assert await states(lost, called) == ["Running", "Running"]
+        await mark_crashed(owner(lost, datetime.now(UTC)))
+        assert await states(lost, called) == ["Crashed", "Crashed"]
+        await mark_crashed(owner(lost, datetime.now(UTC)))
+        await mark_crashed(owner(uuid4(), datetime.now(UTC)))

@@ -23,7 +23,7 @@ from flywheel.config import ConnectionsConfig
 from flywheel.results import RunResult, RunStatus
 from tasks.cleanup import clean_up
 from tasks.freed import Freed
-from tasks.run_owner import OWNER, this_machine
+from tasks.run_owner import OWNER, this_computer, this_machine
 
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
 AGE = timedelta(minutes=10)
@@ -50,8 +50,11 @@ class Place:
     async def serve(self) -> None:
         (await open_dataset_store(self.connections)).serve(self.runs.identity())
 
-    def owner(self, run_id: str, process: ProcessRef, machine: str | None = None) -> None:
+    def owner(
+        self, run_id: str, process: ProcessRef, machine: str | None = None, computer: str = "another"
+    ) -> None:
         details = {"machine": machine or this_machine(), "pid": process.pid, "started": process.started}
+        details["computer"] = computer
         self.runs.record_resource(LedgerEntry(run_id, OWNER, run_id, "local", LONG_AGO, details))
 
     def deployment(self, run_id: str, name: str, *, noted: bool = True, at: str = LONG_AGO) -> ProcessRef:
@@ -146,6 +149,16 @@ async def test_a_run_of_another_machine_is_left_alone_unless_it_is_named(
         "deployment fw-aaaa-small-1": "freed",
         "run aaaa": "marked failed",
     }
+
+
+async def test_a_run_of_an_earlier_boot_of_this_computer_is_dead_whatever_its_process_id_is_now(
+    place: Place,
+) -> None:
+    """No flow run needs to be asked, which a server that went down with the computer still takes for running."""
+    place.run("aaaa")
+    place.owner("aaaa", ProcessRef.current(), machine="this, booted before", computer=this_computer())
+    # Some containers have no id of their own: nobody can tell there.
+    assert await place.clean() == ({"run aaaa": "marked failed"} if this_computer() else {})
 
 
 async def test_what_is_young_is_left_alone(place: Place) -> None:
