@@ -1,0 +1,1 @@
+"""The platform for OpenAI-compatible services against a provider on a real socket."""
