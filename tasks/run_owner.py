@@ -130,7 +130,9 @@ async def mark_crashed(owner: LedgerEntry) -> None:
                 return
             parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]))
             called = await client.read_flow_runs(flow_run_filter=parent)
-            here = [each for each in called if each.deployment_id is None]  # others live on workers of their own
+            here = [
+                each for each in called if each.deployment_id is None
+            ]  # others live on workers of their own
             for gone in [*here, flow_run]:
                 if _still_runs(gone):
                     await client.set_flow_run_state(gone.id, Crashed(message=GONE), force=True)
@@ -142,7 +144,9 @@ def _still_runs(flow_run: FlowRun) -> bool:
 
 def _since(flow_run: FlowRun) -> datetime:
     """When its process began; asking for its end begins nothing."""
-    began = flow_run.state.timestamp if flow_run.state and flow_run.state.is_running() else flow_run.start_time
+    began = (
+        flow_run.state.timestamp if flow_run.state and flow_run.state.is_running() else flow_run.start_time
+    )
     return began or datetime.now(UTC)
 
 
