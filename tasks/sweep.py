@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import runtime, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -21,6 +22,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -40,8 +42,13 @@ from flywheel.results import RunResult
 from flywheel.scheduling.sweep_plan import Chosen, SweepPlan, Workload
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
+from tasks.slot_lease import with_server
 
+T = TypeVar("T")
 FLOW = "flywheel"
+OF_FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW]))
+PAGE = 200
+"""Most that a Prefect server gives in one answer."""
 EXCLUDED = "flywheel_excluded_workloads"
 UNDER_WAY = [
     StateType.SCHEDULED,
@@ -83,8 +90,8 @@ async def find_template(name: str) -> Template:
             raise ConfigError(
                 f"There is no deployment {name!r} for a sweep to run; make it with `prefect deploy --all`."
             ) from error
-        siblings = await client.read_deployments(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])), limit=200
+        siblings = await all_pages(
+            lambda offset: client.read_deployments(flow_filter=OF_FLOW, limit=PAGE, offset=offset)
         )
     own: dict[tuple[str, str], UUID] = {}
     for sibling in siblings:
@@ -189,49 +196,70 @@ def _tokens_per_month(summary: WorkloadSummary) -> float | None:
 async def _under_way() -> set[tuple[str, str]]:
     """Workload and client of the flow runs that have not ended."""
     async with get_client() as client:
-        flow_runs = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
-            ),
-            limit=200,
+        under_way = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY)))
+        flow_runs = await all_pages(
+            lambda offset: client.read_flow_runs(
+                flow_filter=OF_FLOW,
+                flow_run_filter=under_way,
+                sort=FlowRunSort.ID_DESC,
+                limit=PAGE,
+                offset=offset,
+            )
         )
     now = datetime.now(UTC)
     busy = set()
     for flow_run in flow_runs:
         later = flow_run.state_type == StateType.SCHEDULED and (flow_run.expected_start_time or now) > now
         config = flow_run.parameters.get("config") or {}
+        config = config | (flow_run.parameters.get("overrides") or {})  # the form may name the workload there
         if not later:  # tomorrow's run of a schedule keeps nobody from running today
             busy.add((str(config.get("workload_id")), str(config.get("client_id"))))
     return busy
 
 
+async def all_pages(page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
+    """Everything that a server has, which answers with a page at a time."""
+    found: list[T] = []
+    while more := await page(len(found)):
+        found += more
+        if len(more) < PAGE:
+            break
+    return found
+
+
 async def start(template: Template, chosen: Chosen) -> UUID:
-    """Make the flow run of one workload; asked again by the same sweep, it is the same flow run."""
+    """Make the flow run of one workload; asked again by the same sweep, it is the same flow run.
+
+    Raises: TransientRemoteError where the Prefect server stays away.
+    """
     deployment_id, parameters = template.run_of(chosen)
     name = hashlib.sha256(f"{chosen.workload_id}\0{chosen.client_id}".encode()).hexdigest()[:16]
-    flow_run = await arun_deployment(
-        deployment_id,
-        parameters=parameters,
-        timeout=0,
-        tags=["sweep"],
-        idempotency_key=f"sweep-{runtime.flow_run.id}-{name}",
+    flow_run = await with_server(
+        lambda _: arun_deployment(
+            deployment_id,
+            parameters=parameters,
+            timeout=0,
+            tags=["sweep"],
+            idempotency_key=f"sweep-{runtime.flow_run.id}-{name}",
+        )
     )
     get_run_logger().info("Started a run of %s of %s.", chosen.workload_id, chosen.client_id)
     return flow_run.id
 
 
 async def states_of(flow_run_ids: Sequence[UUID]) -> dict[UUID, tuple[bool, str]]:
-    """Whether each flow run has ended, and the name of its state."""
+    """Whether each flow run has ended, and the name of its state.
+
+    Raises: TransientRemoteError where the Prefect server stays away.
+    """
     found = {}
-    async with get_client() as client:
-        for flow_run_id in flow_run_ids:
-            flow_run = await client.read_flow_run(flow_run_id)
-            state = flow_run.state
-            found[flow_run_id] = (
-                bool(state and state.is_final()),
-                state.name if state and state.name else "?",
-            )
+    for flow_run_id in flow_run_ids:
+        try:
+            state = (await with_server(partial(PrefectClient.read_flow_run, flow_run_id=flow_run_id))).state
+        except ObjectNotFound:
+            found[flow_run_id] = (True, "deleted")
+            continue
+        found[flow_run_id] = (bool(state and state.is_final()), state.name if state and state.name else "?")
     return found
 
 

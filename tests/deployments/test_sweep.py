@@ -86,11 +86,19 @@ async def test_a_sweep_runs_the_workloads_in_order_so_many_at_once_and_reports_t
     template: str,
 ) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.states import Running
     from prefect.variables import Variable
 
     from flows.sweep import sweep
+    from tasks.sweep import states_of
 
     await Variable.aset("flywheel_excluded_workloads", ["returns-agent"], overwrite=True)
+    async with get_client() as client:  # by the form, which may name the workload among single settings
+        by_form = await client.create_flow_run_from_deployment(
+            (await client.read_deployment_by_name(template)).id,
+            parameters={"overrides": {"workload_id": "support-router", "client_id": "acme-app"}},
+            state=Running(),
+        )
     settings = SweepConfig(min_fresh_records=50, at_once=1, poll_seconds=0.2, wait_hours=0.05)
     dry = await sweep(template, settings, dry_run=True)
     assert dry.runs == {}
@@ -104,10 +112,13 @@ async def test_a_sweep_runs_the_workloads_in_order_so_many_at_once_and_reports_t
     assert [name.partition(" of ")[0] for name in done.runs] == workers.workloads
     assert any("flywheel_excluded_workloads" in why for why in done.skipped.values())
     assert any("name no workload" in why for why in done.skipped.values())
+    assert done.skipped["support-router of acme-app"] == "A run of it is under way."
     assert done.share_of_traffic_with_workload is not None
     assert 0.5 < done.share_of_traffic_with_workload < 1
     assert done.share_of_workloads_evaluated == 0
     async with get_client() as client:
+        await client.delete_flow_run(by_form.id)
+        assert await states_of([by_form.id]) == {by_form.id: (True, "deleted")}
         artifacts = [artifact for artifact in await client.read_artifacts() if artifact.key == "sweep"]
     rows = [json.loads(str(artifact.data)) for artifact in artifacts]
     assert len(rows[0]) == len(done.runs) + len(done.skipped)
