@@ -4,9 +4,10 @@
 
 Each day has 20 candidates of 1 to 4 slots on 8, their lengths mixed from 10 minutes to 3 hours; half of them give a
 part of their slots back when the fine-tune is over. They are started by the policy that runs use
-(`flywheel.scheduling.slots`), once with lengths expected from earlier runs, which are wrong by a third (log-normal,
-sigma 0.3), and once with nothing known of them, as on the very first night. The lower bound is the larger of the area
-over the slots and the longest candidate; one candidate after another stands beside it.
+(`flywheel.scheduling.slots`), with lengths known from earlier runs, wrong by a third (log-normal, sigma 0.3); with
+lengths estimated from the models' sizes and the rows, as on a first night (`flywheel.scheduling.expected_length`),
+wrong by a factor of two (sigma 0.7); and with nothing known of them. The lower bound is the larger of the area over the
+slots and the longest candidate; one candidate after another stands beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flywheel.scheduling.slots import PATIENCE_SECONDS, UNKNOWN_SECONDS, Claim, startable
+
+KNOWN, ESTIMATED, UNKNOWN = 0.3, 0.7, None
+"""By how much the expected length is wrong: sigma of the logarithm; None where nothing is expected."""
 
 SLOTS = 8
 CANDIDATES = 20
@@ -47,8 +51,10 @@ class Started(NamedTuple):
     makespan: float
 
 
-def day(seed: int, *, known: bool, candidates: int = CANDIDATES, spread_seconds: float = 0.0) -> list[Work]:
-    """One day's candidates, arriving over `spread_seconds`; `known`: earlier runs told roughly how long each takes."""
+def day(
+    seed: int, error: float | None, *, candidates: int = CANDIDATES, spread_seconds: float = 0.0
+) -> list[Work]:
+    """One day's candidates, arriving over `spread_seconds`; `error`: by how much what is expected of each is wrong."""
     draw, guess = random.Random(seed), random.Random(f"expected {seed}")
     works = []
     for _ in range(candidates):
@@ -62,7 +68,7 @@ def day(seed: int, *, known: bool, candidates: int = CANDIDATES, spread_seconds:
                 seconds,
                 training,
                 seconds * draw.uniform(0.3, 0.8) if training else 0.0,
-                seconds * guess.lognormvariate(0, 0.3) if known else UNKNOWN_SECONDS,
+                UNKNOWN_SECONDS if error is None else seconds * guess.lognormvariate(0, error),
             )
         )
     return works
@@ -116,11 +122,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=200)
     days = parser.parse_args().days
     print(f"{days} days of {CANDIDATES} candidates on {SLOTS} slots; makespan over the lower bound")
-    for known in (True, False):
-        worked = [day(seed, known=known) for seed in range(days)]
+    for how, error in (("known", KNOWN), ("estimated", ESTIMATED), ("unknown", UNKNOWN)):
+        worked = [day(seed, error) for seed in range(days)]
         ratios = sorted(simulate(works).makespan / lower_bound(works) for works in worked)
         print(
-            f"  lengths {'expected from earlier runs' if known else 'not known'}: "
+            f"  lengths {how}: "
             f"median {statistics.median(ratios):.3f}, 90 % {ratios[int(days * 0.9)]:.3f}, worst {ratios[-1]:.3f}; "
             f"within 1.15 on {sum(ratio <= 1.15 for ratio in ratios) / days:.0%} of the days"
         )

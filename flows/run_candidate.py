@@ -102,7 +102,7 @@ async def _evaluated(
     if candidate.icl:
         icl = await outcome(build_icl_dataset(config, candidate, data))
     deployment, training = slots_of(candidate)
-    length = await expected_length(config, candidate)
+    length = await expected_length(config, candidate, data.datasets.counts.get("rows", {}))
     async with gpu_slots(f"{candidate.name} of run {run_id}", deployment, training, length) as held:
         require_open_window(config, candidate.name)
         await set_aside(run_id, config, candidate)

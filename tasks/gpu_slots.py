@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,7 +16,7 @@ from prefect.logging import get_run_logger
 from blocks.connections import open_run_store
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import ConfigError
-from flywheel.scheduling.slots import expected_seconds
+from flywheel.scheduling.expected_length import Amount, estimated_seconds, seconds_of_last_time
 from tasks.slot_lease import GPU_LIMIT
 
 RUNS_LOOKED_THROUGH = 5
@@ -60,12 +61,28 @@ def slots_of(candidate: CandidateConfig) -> tuple[int, int]:
     return candidate.gpus, candidate.training_gpus if candidate.customize else 0
 
 
-async def expected_length(config: FlywheelConfig, candidate: CandidateConfig) -> float:
-    """Seconds that the candidate may need, judged by earlier runs of the workload."""
+async def expected_length(
+    config: FlywheelConfig, candidate: CandidateConfig, rows: Mapping[str, int]
+) -> float:
+    """Seconds that the candidate may need: what it took in earlier runs of the workload, else an estimate.
+
+    Args:
+        rows: Of each split of the datasets.
+    """
     with contextlib.closing(await open_run_store(config.connections)) as runs:
         earlier = await asyncio.to_thread(
             runs.list_runs, config.workload_id, config.client_id, RUNS_LOOKED_THROUGH
         )
-    return expected_seconds(
+    known = seconds_of_last_time(
         [result for run in earlier for result in run.candidates], candidate.name, candidate.model
+    )
+    return estimated_seconds(candidate, _amount(config, candidate, rows)) if known is None else known
+
+
+def _amount(config: FlywheelConfig, candidate: CandidateConfig, rows: Mapping[str, int]) -> Amount:
+    training = candidate.training_config or config.training_config
+    evaluations = 1 + candidate.icl + candidate.customize
+    return Amount(
+        trained=training.epochs * rows.get("train", 0) if candidate.customize else 0,
+        asked=evaluations * rows.get("evaluation", 0),
     )

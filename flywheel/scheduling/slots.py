@@ -14,8 +14,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flywheel.results import CandidateResult
-
 PATIENCE_SECONDS = 3600.0
 """How long a claim may be passed by claims that came later."""
 
@@ -57,20 +55,3 @@ def startable(
             free -= claim.slots
             started.append(claim.id)
     return started
-
-
-def expected_seconds(earlier: Iterable[CandidateResult], candidate: str, model: str) -> float:
-    """How long a candidate's work may take: as long as it took in the newest run that has it, else unknown.
-
-    Args:
-        earlier: Candidates of earlier runs of the workload, those of the newest run first.
-        candidate: The candidate's name.
-        model: Its model; another candidate of the same model will do where the name is new.
-    """
-    of_model = [result for result in earlier if result.model_name == model and result.status == "completed"]
-    for result in sorted(of_model, key=lambda result: result.candidate != candidate):
-        parts = [evaluation.runtime_seconds or 0.0 for evaluation in result.evaluations]
-        if result.customization is not None:
-            parts.append(result.customization.runtime_seconds or 0.0)
-        return max(1.0, sum(parts))
-    return UNKNOWN_SECONDS

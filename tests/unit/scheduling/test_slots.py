@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.gpu_slots import SLOTS, Work, day, lower_bound, one_after_another, simulate
-from flywheel.results import CandidateResult, Customization, Evaluation
-from flywheel.scheduling.slots import UNKNOWN_SECONDS, Claim, expected_seconds, startable
+from benchmarks.gpu_slots import (
+    ESTIMATED,
+    KNOWN,
+    SLOTS,
+    UNKNOWN,
+    Work,
+    day,
+    lower_bound,
+    one_after_another,
+    simulate,
+)
+from flywheel.scheduling.slots import Claim, startable
 
 CLAIMS = st.lists(
     st.builds(
@@ -65,12 +74,12 @@ def test_an_endless_stream_of_small_claims_cannot_starve_a_large_one(slots: int,
 
 @pytest.mark.parametrize("seed", range(5))
 def test_over_a_day_everybody_is_served_whatever_the_order_of_arrival(seed: int) -> None:
-    works = day(seed, known=False, candidates=40, spread_seconds=86_400)
+    works = day(seed, UNKNOWN, candidates=40, spread_seconds=86_400)
     assert len(simulate(works).at) == 40
 
 
 def test_a_simulated_day_is_within_fifteen_percent_of_the_lower_bound() -> None:
-    days = [day(seed, known=True) for seed in range(100)]
+    days = [day(seed, KNOWN) for seed in range(100)]
     ratios = sorted(simulate(works).makespan / lower_bound(works) for works in days)
     assert ratios[50] < 1.10
     assert ratios[90] < 1.15
@@ -78,22 +87,8 @@ def test_a_simulated_day_is_within_fifteen_percent_of_the_lower_bound() -> None:
     assert max(work.slots for works in days for work in works) <= SLOTS // 2
 
 
-def _result(name: str, seconds: float, status: str = "completed") -> CandidateResult:
-    return CandidateResult(
-        candidate=name,
-        model_name="small",
-        status=status,  # type: ignore[arg-type]
-        evaluations=[Evaluation("base-eval", "small", runtime_seconds=seconds)],
-        customization=Customization(job="job", runtime_seconds=100.0),
-    )
-
-
-def test_a_candidate_is_expected_to_take_as_long_as_last_time() -> None:
-    newest_first = [_result("other", 50.0), _result("mine", 20.0), _result("mine", 900.0)]
-    assert expected_seconds(newest_first, "mine", "small") == 120.0
-    assert expected_seconds(newest_first, "new", "small") == 150.0
-
-
-def test_nothing_is_expected_of_a_model_that_was_never_seen_to_its_end() -> None:
-    assert expected_seconds([_result("mine", 3.0, "failed")], "mine", "small") == UNKNOWN_SECONDS
-    assert expected_seconds([_result("mine", 3.0)], "mine", "large") == UNKNOWN_SECONDS
+def test_a_first_nights_estimates_pack_a_day_nearly_as_well() -> None:
+    nights = [day(seed, ESTIMATED) for seed in range(100)]
+    ratios = sorted(simulate(works).makespan / lower_bound(works) for works in nights)
+    assert ratios[50] < 1.10
+    assert ratios[80] < 1.15
