@@ -25,7 +25,9 @@ from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.evaluation.custom_metrics import load_metrics
 from flywheel.evaluation.files import read_items
+from flywheel.evaluation.meaning import EMBEDDING_SIMILARITY
 from flywheel.evaluation.predictions import write_predictions
+from flywheel.evaluation.scoring import METRICS
 from flywheel.judging.files import SHEET_FILE, VERDICTS_FILE, read_labels, write_sheet, write_verdicts
 from flywheel.judging.health import HEALTH, health_document, health_of, health_of_runs
 from flywheel.judging.judged import judged_evaluation, judged_predictions
@@ -91,16 +93,31 @@ async def check_judge_and_metrics(config: FlywheelConfig) -> None:
     """
     load_metrics(config.metrics_config.custom)
     judge = config.judge_config
+    metrics = metrics_of(judge, config.metrics_config.arguments) if judge.enabled else []
+    own = {metric.name for metric in config.metrics_config.custom}
+    require_primary(config, [metric.name for metric in metrics])
     if not judge.enabled:
         return
-    metrics = metrics_of(judge, config.metrics_config.arguments)
-    own = {metric.name for metric in config.metrics_config.custom}
     if taken := sorted(own & {metric.name for metric in metrics}):
         raise ConfigError(f"A custom metric and one of the judge are both named {taken[0]!r}; rename yours.")
     if judge.human_labels:
         read_labels(Path(judge.human_labels).expanduser(), metrics)
     if not judge.deployed:
         await open_judge(judge)
+
+
+def require_primary(config: FlywheelConfig, judged: Sequence[str]) -> None:
+    """Raises: ConfigError where no score has the name of `metrics_config.primary`; verdicts would go by another one."""
+    metrics = config.metrics_config
+    names = [*METRICS, *(metric.name for metric in metrics.custom), *judged]
+    if config.icl_config.embedder.base_url and metrics.embedding_similarity:
+        names.append(EMBEDDING_SIMILARITY)
+    of_platform = config.evaluation_config.evaluator == "nemo" and metrics.primary.startswith("nemo_")
+    if metrics.primary and metrics.primary not in names and not of_platform:
+        raise ConfigError(
+            f"metrics_config.primary is {metrics.primary!r}, which these settings do not score; name one of "
+            f"{', '.join(names)}, or leave it empty."
+        )
 
 
 async def judge_health(run_id: str, config: FlywheelConfig) -> list[JudgeHealth]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flywheel.results import EvalItem, Interval, Prediction, Score
+    from flywheel.results import EvalItem, Interval, Prediction, Score, Usage
 
-HELP = "Score any predictions file against evaluation items, or a run's own again."
+HELP = "score any predictions file against evaluation items, or a run's own again"
 EXAMPLE = "flywheel score --items data/base/eval_data.jsonl --predictions predictions.jsonl"
 
 
@@ -67,12 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.cli.own_scores import all_scores, health_of_judge, health_text, settings_of
     from flywheel.cli.terminal import emit_json
     from flywheel.errors import ConfigError
-    from flywheel.evaluation.aggregate import (
-        finish_reasons,
-        score_predictions,
-        scores_of,
-        usage_of,
-    )
+    from flywheel.evaluation.aggregate import score_predictions, scores_of, usage_of
     from flywheel.evaluation.files import read_items, read_predictions
     from flywheel.evaluation.predictions import write_predictions
     from flywheel.evaluation.scoring import primary_metric
@@ -91,9 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     health = health_of_judge(arguments, config)
     missing = len(items) - len(predictions)
     own = config.metrics_config.primary
-    primary = own if own in scores else primary_metric(items)
+    if own and own not in scores:
+        raise ConfigError(
+            f"metrics_config.primary is {own!r}, and these items have no such score; name one of {', '.join(scores)}."
+        )
+    primary = own or primary_metric(items)
     usage = usage_of(scored)
-    reasons = finish_reasons(scored)
     if arguments.json:
         emit_json(
             {
@@ -102,14 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
                 "items": len(items),
                 "missing": missing,
                 "usage": {name: getattr(usage, name) for name in usage.__struct_fields__},
-                "finish_reasons": reasons,
+                "finish_reasons": usage.finish_reasons,
                 "warnings": warnings,
                 "judge_health": health,
             }
         )
         return 0
     _print_table(items, scores, primary)
-    _print_remarks(scored, missing, reasons, [*warnings, *map(health_text, health)])
+    _print_remarks(scored, missing, usage, [*warnings, *map(health_text, health)])
     return 0
 
 
@@ -189,13 +187,13 @@ def _range(interval: Interval | None) -> str:
     return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _print_remarks(
-    scored: list[Prediction], missing: int, reasons: dict[str, int], warnings: list[str]
-) -> None:
+def _print_remarks(scored: list[Prediction], missing: int, usage: Usage, warnings: list[str]) -> None:
     from collections import Counter
 
     from flywheel.cli.terminal import console, plain
     from flywheel.evaluation.aggregate import MISSING
+    from flywheel.report.numbers import UNKNOWN
+    from flywheel.report.usage import usage_cells
 
     out = console()
     if missing:
@@ -206,5 +204,6 @@ def _print_remarks(
         out.print(plain(f"{count} x {error}"))
     for warning in warnings:
         out.print(plain(warning))
-    if reasons:
-        out.print(plain("finish reasons: " + ", ".join(f"{name} {count}" for name, count in reasons.items())))
+    for what, value in usage_cells(usage).items():
+        if value not in ("", UNKNOWN):
+            out.print(plain(f"{what}{' p50 / p95' if ' / ' in str(value) else ''}: {value}"))

@@ -37,6 +37,7 @@ def show_run(
         results_rows,
         traffic_remark,
     )
+    from flywheel.report.usage import USAGE_TITLE, usage_rows
 
     if as_json:
         emit_json(results_document(run))
@@ -50,6 +51,7 @@ def show_run(
         screen.print(f"{remark}\n", soft_wrap=True)
     if all_scores:
         print_table(screen, "All scores", all_scores_rows(run))
+        print_table(screen, USAGE_TITLE, usage_rows(run))
     throughput = throughput_lines(run)
     for line in [*throughput, limit] if throughput and limit else throughput:
         screen.print(plain(line))

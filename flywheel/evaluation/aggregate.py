@@ -189,12 +189,6 @@ def usage_of(predictions: Iterable[Prediction]) -> Usage:
     )
 
 
-def finish_reasons(predictions: Iterable[Prediction]) -> dict[str, int]:
-    """How often each finish reason came, most frequent first; answers that state none are left out."""
-    counts = Counter(prediction.finish_reason for prediction in predictions if prediction.finish_reason)
-    return dict(counts.most_common())
-
-
 def percentile(ascending: Sequence[float], share: float) -> float | None:
     """Value below which this share lies, between neighbours linearly; None where there are no values."""
     if not ascending:

@@ -9,6 +9,7 @@ from flywheel.report.numbers import (
     UNKNOWN,
     days_range,
     difference_text,
+    duration,
     figure,
     milliseconds,
     money,
@@ -169,13 +170,12 @@ def kpi_rows(run: RunResult) -> list[Row]:
     if run.analysis is None:
         return []
     kpis = run.analysis.kpis
-    hours = None if kpis.turn_around_seconds is None else kpis.turn_around_seconds / 3600
     currency = next((cost.currency for cost in run.analysis.costs), "USD")
     return [
         {"figure": "cost of 1,000 tokens before", "value": money(kpis.cost_per_1k_before, currency)},
         {"figure": "cost of 1,000 tokens after", "value": money(kpis.cost_per_1k_after, currency)},
         {"figure": "share of traffic with a workload id", "value": share(kpis.share_instrumented)},
-        {"figure": "from data to candidate", "value": UNKNOWN if hours is None else f"{hours:.1f} hours"},
+        {"figure": "from data to candidate", "value": duration(kpis.turn_around_seconds)},
     ]
 
 

@@ -31,6 +31,15 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
+def duration(seconds: float | None) -> str:
+    """A time for people: "48 s", "12 minutes", "2.0 hours"."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """ "+0.012"; a true minus sign."""
     if value is None:

@@ -10,6 +10,7 @@ from flywheel.report.evaluation_set import remarks
 from flywheel.report.next_steps import beside_conclusion, conclusion, next_steps
 from flywheel.report.summary import markdown_table
 from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows, traffic_remark
+from flywheel.report.usage import USAGE_TITLE, usage_rows
 from flywheel.results import RunResult
 
 MOST_ROWS = 40
@@ -51,6 +52,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         *(f"- {markdown(remark)}" for remark in [traffic_remark(run), *remarks(run)] if remark),
         "",
+        *_section(USAGE_TITLE, usage_rows(run)),
         *_section("Costs", cost_rows(run)),
         *_section("Figures to follow", kpi_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),

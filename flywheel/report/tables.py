@@ -211,6 +211,7 @@ def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
             "p50": evaluation.usage.latency_ms_p50,
             "p95": evaluation.usage.latency_ms_p95,
         },
+        "usage": msgspec.to_builtins(evaluation.usage),
         "progress": evaluation.progress,
         "started_at": evaluation.started_at,
         "finished_at": evaluation.finished_at,

@@ -29,6 +29,7 @@ from flywheel.report.tables import (
     results_rows,
     traffic_remark,
 )
+from flywheel.report.usage import USAGE_TITLE, usage_rows
 from flywheel.results import RunResult
 
 SECTIONS = (
@@ -89,6 +90,8 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "paretos": pareto_pictures(run, evidence),
         "trainings": training_pictures(run),
         "latency": latency_picture(evidence),
+        "usage_title": USAGE_TITLE,
+        "usage": usage_rows(run),
         "funnel": funnel_bars([(row["step"], row["records"]) for row in funnel_rows(run.funnel)])
         if run.funnel
         else None,

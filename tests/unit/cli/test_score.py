@@ -74,6 +74,7 @@ def test_people_get_a_table_and_are_told_what_is_missing(
     )
     out = capsys.readouterr().out
     assert "function_name_and_args_accuracy" in out
+    assert "latency p50 / p95: 20 ms / 20 ms" in out
     assert "No prediction for 1 of 3 items" in out
     assert "1 x \\x1b[31mtimed out" in out
     assert "\x1b" not in out
@@ -166,6 +167,15 @@ def test_rows_without_cluster_and_weight_are_independent_items(
     items = [{k: v for k, v in row(name).items() if k not in ("cluster", "weight")} for name in "ab"]
     assert score(tmp_path, items, [answer("a"), answer("b")], "--json") == 0
     assert document(capsys)["scores"]["function_name"]["interval"]["low"] == pytest.approx(0.342, abs=1e-3)
+
+
+def test_a_main_score_that_there_is_none_of_is_refused_with_the_names_that_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tmp_path, [row("a")], [answer("a")], "--set", "metrics_config.primary=function_nam") == 2
+    said = capsys.readouterr().err
+    assert "'function_nam'" in said
+    assert "name one of function_name, " in said
 
 
 def test_a_level_that_is_none_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from flywheel.errors import DataError
 from flywheel.evaluation.aggregate import (
     aggregate,
-    finish_reasons,
     percentile,
     score_predictions,
     scores_of,
@@ -100,11 +99,14 @@ def test_a_percentile_lies_within_the_values(values: list[float], share: float) 
     assert min(values) <= found <= max(values) * (1 + 1e-12)
 
 
-def test_finish_reasons_are_counted() -> None:
+def test_finish_reasons_and_times_to_the_first_token_are_those_of_the_answers() -> None:
     lines = [
-        Prediction(str(n), finish_reason=reason) for n, reason in enumerate(["stop", "length", "stop", None])
+        Prediction(str(n), {}, finish_reason=reason, ttft_ms=10.0 * n)
+        for n, reason in enumerate(["stop", "length", "stop", None])
     ]
-    assert finish_reasons(lines) == {"stop": 2, "length": 1}
+    usage = usage_of(lines)
+    assert usage.finish_reasons == {"stop": 2, "length": 1}
+    assert (usage.ttft_ms_p50, usage.ttft_ms_p95) == (15, pytest.approx(28.5))
 
 
 @given(

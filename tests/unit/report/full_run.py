@@ -46,7 +46,19 @@ def evaluation(eval_type: EvalType, value: float) -> Evaluation:
         primary=METRIC,
         scores={METRIC: Score(value, 40, 2, Interval(value - 0.1, min(1.0, value + 0.1)))},
         items=42,
-        usage=Usage(answered=42, tokens_in=4200, tokens_out=420, latency_ms_p50=300.0, latency_ms_p95=900.0),
+        usage=Usage(
+            answered=42,
+            errors=1,
+            tokens_in=4200,
+            tokens_out=420,
+            latency_ms_p50=300.0,
+            latency_ms_p95=900.0,
+            ttft_ms_p50=40.0,
+            ttft_ms_p95=1200.0,
+            tokens_in_p50=100,
+            tokens_in_p95=130,
+            finish_reasons={HOSTILE: 2, "stop": 40},
+        ),
         predictions="file:///p/predictions.jsonl",
     )
 

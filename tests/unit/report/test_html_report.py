@@ -105,6 +105,9 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "flywheel score --items items.jsonl --predictions predictions.jsonl",
         "validation loss",
         "rows left out",
+        "time to first token",
+        "40 ms / 1.2 s",
+        "stop 40",
     ):
         assert words in elements.shown, words
     charts = [a for tag, a in elements.found if tag == "svg"]

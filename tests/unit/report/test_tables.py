@@ -10,6 +10,7 @@ from flywheel.report.history import history_document, history_rows
 from flywheel.report.summary import best_evaluation, headline
 from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
+from flywheel.report.usage import FIRST_TOKEN, usage_rows
 from flywheel.results import CandidateResult, Evaluation, Interval, RunResult, Score, Usage
 from tests.unit.report.full_run import divergent, full_run
 
@@ -138,6 +139,19 @@ def test_the_summary_escapes_text_from_the_log() -> None:
 def test_all_scores_and_funnel_have_a_row_each() -> None:
     assert len(all_scores_rows(run_of(GOOD))) == 2
     assert {"step": "read", "records": 8} in funnel_rows(run_of(GOOD).funnel)
+
+
+def test_how_answers_came_is_in_a_table_the_summary_and_the_document() -> None:
+    (first, *_) = usage_rows(full_run())
+    assert (first["answers"], first["errors"]) == (42, 1)
+    assert first["latency"] == "300 ms / 900 ms"
+    assert first[FIRST_TOKEN] == "40 ms / 1.2 s"
+    assert (first["tokens in"], first["tokens out"]) == ("100 / 130", "–")
+    assert "40 ms / 1\\.2 s" in summary_markdown(full_run())
+    usage = results_document(full_run())[0]["evaluations"][0]["usage"]
+    assert (usage["ttft_ms_p95"], usage["finish_reasons"]["stop"]) == (1200, 40)
+    (unstreamed, *_) = usage_rows(run_of(GOOD))
+    assert FIRST_TOKEN not in unstreamed
 
 
 def test_history_shows_the_best_score_of_each_run_and_survives_runs_without_any() -> None:
