@@ -65,11 +65,7 @@ def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> 
                 for v in (run.analysis.verdicts if run.analysis else ())
                 if v.candidate == name and v.items_needed
             ]
-            steps.append(
-                f"{name}: these items cannot tell. Evaluate more of them"
-                + (f", about {min(needed)}" if needed else "")
-                + f": --set data_split_config.eval_size={min(needed) if needed else 'N'}."
-            )
+            steps.append(f"{name}: these items cannot tell. {_more_items(run, min(needed, default=None))}")
         if candidate.status in ("failed", "partial"):
             steps.append(f"{name} is {candidate.status}: {candidate.error}")
     if not steps and run.status != "running":
@@ -83,3 +79,16 @@ def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> 
             "says nothing about what is wrong in the rest."
         )
     return steps
+
+
+def _more_items(run: RunResult, needed: int | None) -> str:
+    """How to come by more evaluation items; where their number is not what keeps it open, the verdict says what is."""
+    if needed is None:
+        return "Its verdict says what keeps it open."
+    text = f"Evaluate about {needed} items: --set data_split_config.eval_size={needed}"
+    if not run.config.get("history_config", {}).get("keep_evaluation_set", True):
+        return f"{text}, with a log that has as many beside what is trained on."
+    return (
+        f"{text}, with a log that holds enough records no run has trained on. Where there are none, --set "
+        "history_config.keep_evaluation_set=false draws a new set and looks at no earlier run."
+    )

@@ -69,7 +69,10 @@ def _undecided(undecided: Sequence[Verdict]) -> str:
 def _more(verdict: Verdict) -> str:
     if verdict.items_needed is None:
         return ""
-    return f" Set data_split_config.eval_size to {verdict.items_needed} and read as much more of the log."
+    return (
+        f" Set data_split_config.eval_size to {verdict.items_needed}, with a log that holds enough records no run has "
+        "trained on."
+    )
 
 
 def _no_winner(verdicts: Sequence[Verdict]) -> str:

@@ -42,6 +42,11 @@ class _Tested(msgspec.Struct, frozen=True):
     )
     worse: float  # ... against "not worse by the margin", unscored items counted as right
     not_worse_if_scored: float  # as `not_worse`, over scored items alone
+    worse_if_scored: float
+
+    def open_for_unscored(self, tail: float) -> bool:
+        """Whether items without a score alone keep this from being decided: more of their kind would not help."""
+        return self.not_worse_if_scored <= tail < self.not_worse or self.worse_if_scored <= tail < self.worse
 
 
 def verdicts_of(
@@ -77,16 +82,15 @@ def _tested(contender: Contender, standard: Standard, margin: float) -> _Tested:
     scored = contender.scored
     estimate = difference_to(scored, standard)
     if estimate is None:
-        return _Tested(contender, None, 1.0, 1.0, 1.0)
-    if_scored = tail_above(estimate, -margin)
-    not_worse, worse = if_scored, tail_below(estimate, -margin)
+        return _Tested(contender, None, 1.0, 1.0, 1.0, 1.0)
+    not_worse, worse = if_scored = tail_above(estimate, -margin), tail_below(estimate, -margin)
     if scored.unscored:
         wrong = difference_to(scored.filled(0.0), standard)
         right = difference_to(scored.filled(1.0), standard)
         assert wrong is not None
         assert right is not None
         not_worse, worse = tail_above(wrong, -margin), tail_below(right, -margin)
-    return _Tested(contender, estimate, not_worse, worse, if_scored)
+    return _Tested(contender, estimate, not_worse, worse, *if_scored)
 
 
 def _verdict(
@@ -119,7 +123,7 @@ def _verdict(
     if not surely_not_worse and not surely_worse:
         needed = items_to_decide(estimate, -margin, tail / comparisons)
         needed = None if needed is None else max(needed, estimate.n + 1)
-        if test.not_worse_if_scored <= tail < test.not_worse:
+        if test.open_for_unscored(tail):
             needed = None  # more items of this kind would be as unscored as these
         reason = reason or _why_undecided(test, tail, needed, margin)
     low, high = estimate.bounds(tail)
@@ -165,13 +169,16 @@ def _why(outcome: Outcome, margin: float, level: float) -> str:
 
 def _why_undecided(test: _Tested, tail: float, needed: int | None, margin: float) -> str:
     unscored = test.contender.scored.unscored
-    if test.not_worse_if_scored <= tail < test.not_worse:
+    if test.open_for_unscored(tail):
+        were = "wrong, it could" if test.not_worse_if_scored <= tail else "right, it need not"
         return (
-            f"{unscored} items have no score; were they wrong, it could be worse by more than {points(margin)}. Mend "
-            "what keeps them from being answered and evaluate again."
+            f"{unscored} items have no score; were they {were} be worse by more than {points(margin)}. Mend what "
+            "keeps them from being answered and evaluate again."
         )
     if test.not_worse <= tail:
         text = "Alone it would be surfaced; among so many candidates that may be luck."
+    elif test.worse <= tail:
+        text = f"Alone it would be worse by more than {points(margin)}; among so many candidates that may be luck."
     else:
         text = f"It is open whether it is worse by more than {points(margin)}."
     if needed is None:

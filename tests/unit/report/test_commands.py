@@ -41,3 +41,20 @@ def test_where_nothing_was_answered_nobody_is_sent_to_read_answers() -> None:
     failed = CandidateResult("small", "m", "failed", error="no such key")
     run = RunResult("run-1", "w", "c", "failed", "2026-01-01T00:00:00Z", candidates=[failed])
     assert next_steps(run) == ["small is failed: no such key"]
+
+
+def test_who_is_told_to_evaluate_more_items_is_told_where_they_can_come_from() -> None:
+    run = full_run()
+    assert run.analysis is not None
+    undecided = [v for v in run.analysis.verdicts if v.outcome == "cannot_tell"]
+
+    def told(needed: int | None, **history: bool) -> str:
+        verdicts = [msgspec.structs.replace(v, items_needed=needed) for v in undecided]
+        assert run.analysis is not None
+        analysis = msgspec.structs.replace(run.analysis, verdicts=verdicts)
+        config = {"history_config": history}
+        return " ".join(next_steps(msgspec.structs.replace(run, analysis=analysis, config=config)))
+
+    assert "eval_size=120, with a log that holds enough records no run has trained on." in told(120)
+    assert "keep_evaluation_set=false" not in told(120, keep_evaluation_set=False)
+    assert "eval_size" not in told(None)

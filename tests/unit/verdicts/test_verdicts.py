@@ -84,6 +84,14 @@ def test_items_without_a_score_speak_for_nobody() -> None:
     assert found.items_needed is None
     assert "40 items have no score" in found.reason
     assert found.unscored == 40
+    # Surely too bad on what it answered, if the rest were not right: more items of this kind would not tell either.
+    found = verdict(scored(30, 6, 20))
+    assert found.difference.interval is not None
+    assert found.difference.interval.high < -0.05
+    assert (found.outcome, found.items_needed) == ("cannot_tell", None)
+    assert (
+        "20 items have no score; were they right, it need not be worse by more than 5 points" in found.reason
+    )
     # Wrong on all that it answered: even if it were right on the rest it would be too bad.
     assert verdict(scored(0, 100, 20)).outcome == "not_surfaced"
     assert verdict(scored(0, 0, 20)).outcome == "cannot_tell"
@@ -119,6 +127,15 @@ def test_of_many_candidates_a_lucky_one_is_not_surfaced() -> None:
     assert among.outcome == "cannot_tell"
     assert "luck" in among.reason
     assert among.p_adjusted > among.p_not_worse  # type: ignore[operator]
+
+
+def test_of_many_candidates_an_unlucky_one_is_not_turned_down() -> None:
+    unlucky = contender(scored(31, 6), "unlucky")
+    assert verdicts_of([unlucky], ASSUMED, ThresholdsConfig())[0].outcome == "not_surfaced"
+    crowd = [contender(scored(36, 1), f"c{n}") for n in range(9)]
+    among = verdicts_of([unlucky, *crowd], ASSUMED, ThresholdsConfig())[0]
+    assert among.outcome == "cannot_tell"
+    assert "Alone it would be worse by more than 5 points; among so many candidates" in among.reason
 
 
 def test_how_often_a_candidate_that_is_too_bad_is_surfaced_all_the_same() -> None:
