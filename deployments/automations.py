@@ -22,10 +22,19 @@ Related = list[ResourceSpecification | dict[str, str | list[str]]]
 OF_OUR_FLOWS: Related = [
     ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": FLOWS})
 ]
+WITH_PARTS: Related = [
+    ResourceSpecification(
+        {
+            "prefect.resource.role": ["flow"],
+            "prefect.resource.name": [*FLOWS, "candidate", "curation by partitions"],
+        }
+    )
+]
+"""Our flows, and those that they call. Others on the same server may send heartbeats as seldom as they like."""
 
 
 def crash_zombies(seconds: int = SECONDS_WITHOUT_HEARTBEAT) -> AutomationCore:
-    """A flow run that sent heartbeats and then nothing at all is crashed: its process or its host is gone.
+    """A flow run of ours that sent heartbeats and then nothing at all is crashed: its process or its host is gone.
 
     Args:
         seconds: Silence that means death; more than the period of the heartbeats.
@@ -38,6 +47,7 @@ def crash_zombies(seconds: int = SECONDS_WITHOUT_HEARTBEAT) -> AutomationCore:
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.*"},
             match=FLOW_RUNS,
+            match_related=WITH_PARTS,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 
 from flywheel.config import FlywheelConfig
@@ -96,3 +97,42 @@ def test_heartbeats_are_as_frequent_as_the_automation_against_zombies_needs() ->
         variables = deployment["work_pool"]["job_variables"]
         assert variables["stream_output"] is False
         assert 3 * int(variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) <= SECONDS_WITHOUT_HEARTBEAT
+
+
+@pytest.mark.parametrize(("flow", "ours"), [("flywheel", True), ("candidate", True), ("nightly-etl", False)])
+def test_silence_crashes_flow_runs_of_ours_and_of_nobody_else_on_the_server(flow: str, ours: bool) -> None:
+    from prefect.server.events.schemas.automations import EventTrigger
+    from prefect.server.events.schemas.events import ReceivedEvent
+
+    from deployments.automations import crash_zombies
+
+    heartbeat = ReceivedEvent.model_validate(
+        {
+            "id": "00000000-0000-0000-0000-000000000001",
+            "event": "prefect.flow-run.heartbeat",
+            "occurred": "2026-01-01T00:00:00Z",
+            "resource": {"prefect.resource.id": "prefect.flow-run.a"},
+            "related": [
+                {
+                    "prefect.resource.id": "prefect.flow.b",
+                    "prefect.resource.role": "flow",
+                    "prefect.resource.name": flow,
+                },
+                {"prefect.resource.id": "prefect.tag.flywheel", "prefect.resource.role": "tag"},
+            ],
+        }
+    )
+    trigger = EventTrigger.model_validate(crash_zombies().trigger.model_dump(mode="json"))
+    assert trigger.covers(heartbeat) is ours
+
+
+def test_no_flow_of_ours_is_forgotten_by_the_automation_against_zombies() -> None:
+    from deployments.automations import WITH_PARTS
+
+    named = {
+        flow.name
+        for path in (ROOT / "flows").glob("*.py")
+        for flow in vars(importlib.import_module(f"flows.{path.stem}")).values()
+        if isinstance(flow, Flow)
+    }
+    assert named == set(WITH_PARTS[0].root["prefect.resource.name"])
