@@ -73,6 +73,10 @@ def _elasticsearch(environment: Mapping[str, str]) -> ElasticsearchLogs:
         ca_certs=settings.ca_certs,
         ca_fingerprint=settings.ca_fingerprint,
         index=settings.index,
+        timeout_seconds=settings.timeout_seconds,
+        attempts=settings.attempts,
+        slices=settings.slices,
+        page_megabytes=settings.page_bytes / 1e6,
     )
 
 
@@ -84,6 +88,7 @@ def _mongodb(environment: Mapping[str, str]) -> MongoRuns:
         username=connection.username,
         password=SecretStr(connection.password),
         tls_ca_file=connection.tls_ca_file,
+        patience_seconds=connection.patience_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -54,7 +55,8 @@ def settings_from_environment(environment: Mapping[str, str]) -> ElasticsearchSe
 
     `ELASTICSEARCH_URL` is one URL or several separated by commas: `https://host:9200`, or
     `elasticsearch://user:password@host:9200/index` (`elasticsearchs://` with TLS). `ELASTICSEARCH_CLOUD_ID` may
-    stand in its place. `_INDEX`, `_API_KEY`, `_USERNAME`, `_PASSWORD`, `_CA_CERTS` and `_CA_FINGERPRINT` add the rest.
+    stand in its place. `_INDEX`, `_API_KEY`, `_USERNAME`, `_PASSWORD`, `_CA_CERTS` and `_CA_FINGERPRINT` add the rest,
+    `_TIMEOUT_SECONDS`, `_ATTEMPTS`, `_SLICES` and `_PAGE_MEGABYTES` the patience and the pace.
 
     Raises: ConfigError.
     """
@@ -72,6 +74,12 @@ def settings_from_environment(environment: Mapping[str, str]) -> ElasticsearchSe
         raise ConfigError("ELASTICSEARCH_URL and ELASTICSEARCH_CLOUD_ID are both set; unset one of them.")
     addresses = [_Address.of(text) for text in url.split(",")] if url else []
     first = addresses[0] if addresses else _Address("", None, None, None)
+    if any(each.whose not in (first.whose, (None, None, None)) for each in addresses):
+        raise ConfigError(
+            "The addresses in ELASTICSEARCH_URL name different users or indices. They are nodes of one cluster: name "
+            "both in the first, or in ELASTICSEARCH_USERNAME, ELASTICSEARCH_PASSWORD and ELASTICSEARCH_INDEX."
+        )
+    usual = ElasticsearchSettings()
     settings = ElasticsearchSettings(
         hosts=tuple(address.host for address in addresses),
         cloud_id=cloud_id,
@@ -81,6 +89,10 @@ def settings_from_environment(environment: Mapping[str, str]) -> ElasticsearchSe
         ca_certs=named("CA_CERTS"),
         ca_fingerprint=named("CA_FINGERPRINT"),
         index=named("INDEX") or first.index or DEFAULT_INDEX,
+        timeout_seconds=_number(environment, "TIMEOUT_SECONDS", usual.timeout_seconds, 0.001, 3_600),
+        attempts=int(_number(environment, "ATTEMPTS", usual.attempts, 1, 20)),
+        slices=int(_number(environment, "SLICES", usual.slices, 1, 16)),
+        page_bytes=int(1e6 * _number(environment, "PAGE_MEGABYTES", usual.page_bytes / 1e6, 0.001, 100)),
     )
     check_credentials(settings)
     return settings
@@ -94,12 +106,28 @@ def check_credentials(settings: ElasticsearchSettings) -> None:
         raise ConfigError("Elasticsearch needs a user name and a password together, or an API key instead.")
 
 
+def _number(environment: Mapping[str, str], name: str, usual: float, least: float, most: float) -> float:
+    text = environment.get(f"ELASTICSEARCH_{name}", "").strip()
+    try:
+        number = float(text) if text else usual
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise ConfigError(f"ELASTICSEARCH_{name} is {text!r}; give a number from {least:g} to {most:g}.")
+    return number
+
+
 @dataclass(frozen=True)
 class _Address:
     host: str
     username: str | None
     password: str | None
     index: str | None
+
+    @property
+    def whose(self) -> tuple[str | None, str | None, str | None]:
+        """User, password and index."""
+        return self.username, self.password, self.index
 
     @classmethod
     def of(cls, text: str) -> _Address:
@@ -108,7 +136,7 @@ class _Address:
             port = parts.port
         except ValueError:
             _refuse(None)
-        if parts.scheme not in _SCHEMES or not parts.hostname:
+        if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
             _refuse(parts)
         scheme, usual_port = _SCHEMES[parts.scheme]
         name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -139,5 +167,6 @@ def _refuse(parts: SplitResult | None) -> NoReturn:
     shown = f" of {parts.hostname!r}" if parts is not None and parts.hostname else ""
     raise ConfigError(
         f"The address{shown} is no URL of Elasticsearch: write https://host:9200, or "
-        "elasticsearch://host:9200/index (elasticsearchs:// with TLS)."
+        "elasticsearch://host:9200/index (elasticsearchs:// with TLS), and nothing after a '?': the rest has variables "
+        "of its own."
     )

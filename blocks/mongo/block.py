@@ -6,7 +6,12 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from blocks.mongo.connection import DEFAULT_DATABASE, PATIENCE_SECONDS, MongoConnection
+from blocks.mongo.connection import (
+    DEFAULT_DATABASE,
+    LONGEST_PATIENCE_SECONDS,
+    PATIENCE_SECONDS,
+    MongoConnection,
+)
 from blocks.mongo.run_store import MongoRunStore
 from blocks.strict_block import StrictBlock
 
@@ -33,7 +38,7 @@ class MongoRuns(StrictBlock):
     patience_seconds: float = Field(
         default=PATIENCE_SECONDS,
         gt=0,
-        le=600,
+        le=LONGEST_PATIENCE_SECONDS,
         description="How long one call waits for a server that is away, in seconds, its retries included.",
     )
 

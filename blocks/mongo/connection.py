@@ -14,6 +14,7 @@ from flywheel.errors import ConfigError
 
 DEFAULT_DATABASE = "flywheel"
 PATIENCE_SECONDS = 30.0
+LONGEST_PATIENCE_SECONDS = 600.0
 _SCHEMES = ("mongodb", "mongodb+srv")
 
 
@@ -79,7 +80,10 @@ class MongoConnection(msgspec.Struct, frozen=True):
 
 
 def connection_from_environment(environment: Mapping[str, str] | None = None) -> MongoConnection:
-    """From MONGODB_URL, and MONGODB_DATABASE, MONGODB_USERNAME, MONGODB_PASSWORD, MONGODB_TLS_CA_FILE where set."""
+    """From MONGODB_URL; where set, MONGODB_DATABASE, _USERNAME, _PASSWORD, _TLS_CA_FILE and _PATIENCE_SECONDS, too.
+
+    Raises: ConfigError.
+    """
     values = os.environ if environment is None else environment
     if not values.get("MONGODB_URL"):
         raise ConfigError(
@@ -92,4 +96,17 @@ def connection_from_environment(environment: Mapping[str, str] | None = None) ->
         username=values.get("MONGODB_USERNAME", ""),
         password=values.get("MONGODB_PASSWORD", ""),
         tls_ca_file=values.get("MONGODB_TLS_CA_FILE", ""),
+        patience_seconds=_patience(values.get("MONGODB_PATIENCE_SECONDS", "").strip()),
     )
+
+
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text) if text else PATIENCE_SECONDS
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_PATIENCE_SECONDS:
+        raise ConfigError(
+            f"MONGODB_PATIENCE_SECONDS is {text!r}; give seconds up to {LONGEST_PATIENCE_SECONDS:g}, such as 30."
+        )
+    return seconds

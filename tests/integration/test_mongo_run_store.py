@@ -244,3 +244,9 @@ def test_the_environment_says_where_mongodb_is() -> None:
         {"MONGODB_URL": "mongodb://h/x", "MONGODB_USERNAME": "u", "MONGODB_PASSWORD": "p"}
     )
     assert found == MongoConnection("mongodb://h/x", username="u", password="p")
+    assert found.patience_seconds == 30
+    url = {"MONGODB_URL": "mongodb://h/x"}
+    assert connection_from_environment(url | {"MONGODB_PATIENCE_SECONDS": "2.5"}).patience_seconds == 2.5
+    for wrong in ("soon", "0", "-1", "1e9"):
+        with pytest.raises(ConfigError, match="MONGODB_PATIENCE_SECONDS"):
+            connection_from_environment(url | {"MONGODB_PATIENCE_SECONDS": wrong})

@@ -42,6 +42,16 @@ def test_credentials_may_stand_in_the_url_or_in_variables_which_win() -> None:
     assert (settings.username, settings.password, settings.index) == ("other", "x", "mine")
 
 
+def test_patience_and_pace_are_variables_as_well_and_keep_their_usual_values_otherwise() -> None:
+    usual = settings_from_environment({"ELASTICSEARCH_URL": "http://a"})
+    assert usual == ElasticsearchSettings(hosts=("http://a:9200",))
+    given = {"TIMEOUT_SECONDS": "2.5", "ATTEMPTS": "3", "SLICES": "4", "PAGE_MEGABYTES": "0.5"}
+    environment = {f"ELASTICSEARCH_{name}": value for name, value in given.items()}
+    settings = settings_from_environment({"ELASTICSEARCH_URL": "http://a", **environment})
+    assert (settings.timeout_seconds, settings.attempts) == (2.5, 3)
+    assert (settings.slices, settings.page_bytes) == (4, 500_000)
+
+
 def test_a_cloud_id_stands_in_the_place_of_an_address() -> None:
     cloud_id = "log:dXMtZWFzdC0xLmF3cy5mb3VuZC5pbyRhYmMkZGVm"
     settings = settings_from_environment(
@@ -61,6 +71,14 @@ def test_a_cloud_id_stands_in_the_place_of_an_address() -> None:
         ({"ELASTICSEARCH_URL": "ftp://es.example"}, "no URL"),
         ({"ELASTICSEARCH_URL": "http://"}, "no URL"),
         ({"ELASTICSEARCH_URL": "http://es.example:port"}, "no URL"),
+        ({"ELASTICSEARCH_URL": "https://es.example?verify_certs=false"}, "no URL"),
+        (
+            {"ELASTICSEARCH_URL": "elasticsearch://a/calls,elasticsearch://b/others"},
+            "different users or indices",
+        ),
+        ({"ELASTICSEARCH_URL": "http://a,http://u:p@b"}, "different users or indices"),
+        ({"ELASTICSEARCH_URL": "http://a", "ELASTICSEARCH_ATTEMPTS": "0"}, "from 1 to 20"),
+        ({"ELASTICSEARCH_URL": "http://a", "ELASTICSEARCH_TIMEOUT_SECONDS": "30s"}, "from 0.001 to 3600"),
         ({"ELASTICSEARCH_URL": "http://a", "ELASTICSEARCH_USERNAME": "u"}, "together"),
         ({"ELASTICSEARCH_URL": "http://u:p@a", "ELASTICSEARCH_API_KEY": "k"}, "one of them"),
     ],
