@@ -29,6 +29,7 @@ EXPORTER = ROOT / "exporter" / "flywheel_exporter"
 SOURCES = sorted(
     path for folder in (*(ROOT / layer for layer in LAYERS), EXPORTER) for path in folder.rglob("*.py")
 )
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MOST_LINES = 320
 
 
@@ -64,7 +65,7 @@ def test_the_domain_knows_no_network_no_database_and_no_prefect(path: Path) -> N
         assert not imports_of(path) & FORBIDDEN_IN_DOMAIN
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_hold_one_idea(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
