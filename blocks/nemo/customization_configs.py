@@ -34,10 +34,12 @@ class CustomizationConfigs:
         Raises: RemoteRejected (there is none), RemoteJobFailed (its files cannot be had), RemoteJobTimedOut.
         """
         reference = request.customizer.target or await self._newest_target(request.model)
-        patience = Patience()
+        patience, status = Patience(), "unknown"
         while True:
             reply = await looked_at(lambda: self._service.call("GET", f"{TARGETS}/{reference}", also=(404,)))
-            status = str(reply.document.get("status")) if reply is not None else "unknown"
+            status = (
+                str(reply.document.get("status")) if reply is not None else status
+            )  # no news is no change
             if reply is not None and reply.status == 404:
                 raise RemoteRejected(
                     f"NeMo has no customization target {reference!r}; set customizer_config.target to one of "

@@ -11,7 +11,7 @@ from blocks.nemo.connection import Waits
 from blocks.nemo.customization_jobs import FINISHED, Job, JobStatus, read_job, read_status
 from blocks.nemo.entity_store import TAG
 from blocks.nemo.http import Service
-from blocks.nemo.waiting import Patience, looked_at, until_gone
+from blocks.nemo.waiting import Patience, looked_at, uninterrupted, until_gone
 from blocks.ports import FineTuneRequest
 from flywheel.errors import (
     NotEnoughResources,
@@ -67,27 +67,14 @@ class Customizer:
         body = {**body, "name": f"{name}-{attempt}", "output_model": model}
         patience = Patience()
         while True:
-            try:
-                reply = await self._service.call("POST", JOBS, json=body, also=(409,))
-            except TransientRemoteError:
-                found = await self._lost_job(name, model)
-                if found is None:
-                    raise
-                return found
-            if reply.status != 409:
-                return read_job(reply.document)
-            if "download" not in reply.said.lower():
-                found = await self._lost_job(name, model)
-                if found is not None:
-                    return found
-                raise RemoteRejected(
-                    f"NeMo does not create the fine-tune {name!r}: {reply.said}. If a model {model!r} is left over, "
-                    "delete it, its files too."
-                )
+            # Seen to its end even when cancelled: a request that is under way may still create the job.
+            made = await uninterrupted(self._create(name, model, body))
+            if isinstance(made, Job):
+                return made
             progress(f"fine-tune {name}", 0, None, "the base checkpoint is being downloaded")
             if patience.is_spent("downloading", self._waits.start):
                 raise RemoteJobTimedOut(
-                    f"The base checkpoint of {name!r} was not there after {patience.seconds:.0f} s: {reply.said}"
+                    f"The base checkpoint of {name!r} was not there after {patience.seconds:.0f} s: {made}"
                 )
             await asyncio.sleep(self._waits.poll)
 
@@ -139,6 +126,27 @@ class Customizer:
                     f"NeMo does not confirm within {self._waits.release:.0f} s that {name!r} ({job.id}) was cancelled"
                     f"{': ' + reply.said if reply.status >= 400 else ''}; cancel it there."
                 )
+
+    async def _create(self, name: str, model: str, body: dict[str, Any]) -> Job | str:
+        """Ask once: the job, or the platform's words where the base checkpoint is still on its way."""
+        try:
+            reply = await self._service.call("POST", JOBS, json=body, also=(409,))
+        except TransientRemoteError:
+            found = await self._lost_job(name, model)
+            if found is None:
+                raise
+            return found
+        if reply.status != 409:
+            return read_job(reply.document)
+        if "download" in reply.said.lower():
+            return reply.said
+        found = await self._lost_job(name, model)
+        if found is None:
+            raise RemoteRejected(
+                f"NeMo does not create the fine-tune {name!r}: {reply.said}. If a model {model!r} is left over, "
+                "delete it, its files too."
+            )
+        return found
 
     async def _lost_job(self, name: str, model: str) -> Job | None:
         """The job whose answer did not come, in whatever state; it may take a moment to be listed."""

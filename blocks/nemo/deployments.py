@@ -21,6 +21,8 @@ from flywheel.progress import Progress
 
 COLLECTION = "/v1/deployment/model-deployments"
 FAILED = frozenset({"failed", "cancelled", "cancelling"})
+EXISTS = frozenset({400, 409, 422, 500})
+"""What services of different releases answer where a deployment exists; all but 409 may mean something else too."""
 SHORT_OF_GPUS = ("insufficient", "notenoughresources", "not enough resources", "unschedulable")
 
 
@@ -84,10 +86,12 @@ class Deployments:
         lost: TransientRemoteError | None = None
         said = ""
         try:
-            reply = await self._service.call("POST", COLLECTION, json=body, also=(409, 500))
-            if reply.status not in (409, 500):
+            reply = await self._service.call("POST", COLLECTION, json=body, also=EXISTS)
+            if reply.status not in EXISTS:
                 return reply.document
             said = reply.said
+            if reply.status in (400, 422) and "already exists" not in said:
+                raise RemoteRejected(f"NeMo refuses the deployment {name!r}: {said}. Correct the candidate.")
         except TransientRemoteError as error:
             lost = error
         found = await self._find(name)

@@ -11,7 +11,7 @@ from blocks.nemo.customization_jobs import Job, JobStatus
 from blocks.nemo.customizer import job_body
 from blocks.nemo.parts import Parts
 from blocks.nemo.training_rows import PreparedRows, prepare_file, require_rows
-from blocks.nemo.waiting import Patience, looked_at, uninterrupted
+from blocks.nemo.waiting import Patience, looked_at
 from blocks.ports import FineTuneRequest
 from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut
 from flywheel.progress import Progress
@@ -63,8 +63,7 @@ async def _trained(
     """Submit and watch; a failure that is known to pass is tried once more."""
     tries = 0
     while True:
-        # Seen to its end even when cancelled: a request that is under way may still create the job.
-        job = await uninterrupted(parts.customizer.get_or_create(request.name, body, progress))
+        job = await parts.customizer.get_or_create(request.name, body, progress)
         tries += 1
         try:
             epochs = request.training.epochs
