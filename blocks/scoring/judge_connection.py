@@ -14,6 +14,10 @@ from flywheel.errors import ConfigError
 from flywheel.evaluation.user_functions import load_function
 
 
+DEPLOYED = "the platform"
+"""Stands for the address of a judge that a run's platform deploys, wherever verdicts are kept by who gave them."""
+
+
 class JudgeConnection:
     """Where a judge is and the key that opens it; the key is shown nowhere."""
 
@@ -56,7 +60,10 @@ async def open_judge(config: JudgeConfig, deployed: JudgeConnection | None = Non
         connection = await _saved(config.block)
         return ModelJudge(connection.endpoint, config, connection.key)
     if deployed is not None:
-        return ModelJudge(deployed.endpoint, config, deployed.key)
+        judge = ModelJudge(deployed.endpoint, config, deployed.key)
+        # Each deployment has an address of its own, and what is asked is the same model.
+        judge.identity["base_url"] = DEPLOYED
+        return judge
     if not config.base_url:
         raise ConfigError("There is no judge: set judge_config.base_url and judge_config.model.")
     return ModelJudge(Endpoint(config.base_url, config.model, config.api_key_env or None), config)

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from blocks.scoring.judge import FunctionJudge, ModelJudge
-from blocks.scoring.judge_connection import JudgeModel, judge_name, open_judge
+from blocks.ports import Endpoint
+from blocks.scoring.judge import FunctionJudge, ModelJudge, rate
+from blocks.scoring.judge_cache import JudgeCache
+from blocks.scoring.judge_connection import JudgeConnection, JudgeModel, judge_name, open_judge
 from flywheel.config import JudgeConfig
 from flywheel.errors import ConfigError
+from flywheel.progress import silent
+from tests.fakes.judge_server import ScriptedJudge
+from tests.unit.blocks.scoring.test_judge import questions
 
 
 async def test_a_judge_is_an_endpoint_or_a_function_by_the_settings(tmp_path: Path) -> None:
@@ -37,3 +42,18 @@ def test_a_judges_block_shows_its_key_to_nobody_and_hands_it_on() -> None:
     connection = block.connect()
     assert (connection.key, connection.endpoint.model) == ("sk-very-secret", "m")
     assert "sk-very-secret" not in repr(connection)
+
+
+async def test_a_judge_that_is_deployed_anew_elsewhere_is_not_asked_again(tmp_path: Path) -> None:
+    config = JudgeConfig(model="big", position_probe=0)
+    verdicts = []
+    for _ in range(2):
+        async with ScriptedJudge() as server:
+            deployed = JudgeConnection(Endpoint(server.base_url, "big"))
+            async with await open_judge(config, deployed) as judge:
+                asked = questions(["Berlin", "Paris is in France"])
+                verdicts.append(await rate(asked, judge, JudgeCache(tmp_path), config, silent))
+            requests = len(server.bodies)
+        assert judge_name(judge) == "big"
+    assert requests == 0
+    assert verdicts[0] == verdicts[1]
