@@ -13,7 +13,6 @@ from flywheel.config import JudgeConfig
 from flywheel.errors import ConfigError
 from flywheel.evaluation.user_functions import load_function
 
-
 DEPLOYED = "the platform"
 """Stands for the address of a judge that a run's platform deploys, wherever verdicts are kept by who gave them."""
 
