@@ -18,6 +18,7 @@ from flywheel.progress import silent
 from tasks.conclusions import Conclusions
 from tasks.curation import CuratedData
 from tasks.judging import judge_health
+from tasks.regressions import runs_before
 from tasks.runs import change_run
 
 
@@ -38,7 +39,8 @@ async def analyse(
         run = await asyncio.to_thread(runs.load_run, run_id)
         try:
             health = await judge_health(run_id, config)
-            work = Conclusions(run, config, data, replayed, store, runs)
+            before = await asyncio.to_thread(runs_before, run, runs)
+            work = Conclusions(run, config, data, replayed, store, before)
             analysis = await asyncio.to_thread(work.drawn)
             kpis = msgspec.structs.replace(analysis.kpis, share_instrumented=await _instrumented(config))
             analysis = msgspec.structs.replace(analysis, judge_health=health, kpis=kpis)

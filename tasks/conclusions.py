@@ -20,9 +20,11 @@ from flywheel.cost.kpis import kpis_of
 from flywheel.cost.prices import Call
 from flywheel.cost.production import candidate_calls, production_calls
 from flywheel.cost.traffic import Traffic, calls_for_each_read, traffic_of
+from flywheel.errors import DataError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.history.memory import read_memory
+from flywheel.judging.health import health_of_runs
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
 from flywheel.verdicts.ceilings import repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
@@ -32,20 +34,31 @@ from flywheel.verdicts.estimates import Scored
 from flywheel.verdicts.noninferiority import verdicts_of
 from flywheel.verdicts.repeats import repeated_answers
 from tasks.curation import CuratedData
-from tasks.regressions import regressions_of
+from tasks.regressions import Before, regressions_of, runs_compared_with
 from tasks.rerun import curated_by
 
 
 def drawn_again(run: RunResult, store: DatasetStore, runs: RunStore) -> Analysis:
-    """The conclusions of a run that has ended, from its stored files and under its own settings.
+    """The conclusions of a run that has ended, from its stored files, under its own settings, beside the same runs.
 
-    Verdicts, comparisons, ceilings and costs come out as they were; what depends on other runs may not.
+    Two figures of the KPIs were measured while it ran, the time it took and the share of its log that names a
+    workload; they are taken over.
 
-    Raises: DataError where the run has no datasets, DatasetError where a file is missing.
+    Raises: DataError where the run has no datasets or was not analysed, DatasetError where a file is missing.
     """
+    kept = run.analysis
+    if kept is None:
+        raise DataError(f"Run {run.run_id} was not analysed; evaluate it again with --rerun.")
     config = FlywheelConfig.model_validate(run.config)
-    replayed = run.analysis.replayed if run.analysis else None
-    return Conclusions(run, config, curated_by(run), replayed, store, runs).drawn()
+    before = runs_compared_with(kept.regressions, runs)
+    again = Conclusions(run, config, curated_by(run), kept.replayed, store, before).drawn()
+    kpis = msgspec.structs.replace(
+        again.kpis,
+        share_instrumented=kept.kpis.share_instrumented,
+        turn_around_seconds=kept.kpis.turn_around_seconds,
+    )
+    health = health_of_runs(runs.judge_runs(run.run_id))
+    return msgspec.structs.replace(again, kpis=kpis, judge_health=health)
 
 
 class _Answers(msgspec.Struct, frozen=True):
@@ -69,10 +82,10 @@ class Conclusions:
         data: CuratedData,
         replayed: str | None,
         store: DatasetStore,
-        runs: RunStore,
+        before: Before,
     ) -> None:
         self._run, self._config, self._replayed = run, config, replayed
-        self._store, self._runs = store, runs
+        self._store, self._before = store, before
         self._settings = config.analysis_config
         self._level = config.evaluation_config.confidence_level
         self._validated = store.open(data.validated.ref)
@@ -106,7 +119,7 @@ class Conclusions:
                 (c.candidate, c.eval_type): (c, answer.primary)
                 for c, answer in zip(contenders, answers, strict=True)
             },
-            self._runs,
+            self._before,
             self._store,
             self._level,
             self._notes.append,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
 
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import ITEMS, stored, stored_file
@@ -26,11 +28,35 @@ MOST_RUNS = 200
 Scores = Mapping[str, float | None]
 
 
+class Before(NamedTuple):
+    """Runs that a run is compared with: the last comparable one, and all among which the best so far is."""
+
+    last: RunResult | None
+    every: list[RunResult]
+
+
+def runs_before(run: RunResult, runs: RunStore) -> Before:
+    """What the history holds now."""
+    last = runs.comparable_run(run)
+    every = runs.list_runs(run.workload_id, run.client_id, MOST_RUNS)
+    return Before(last, every if last is None else [*every, last])
+
+
+def runs_compared_with(kept: Iterable[Regression], runs: RunStore) -> Before:
+    """What the history held when these were found; a run that is gone since is left out."""
+    last, every = None, []
+    for name, against in sorted({(one.run_id, one.against) for one in kept}):
+        with suppress(FlywheelError):
+            every.append(runs.load_run(name))
+            last = every[-1] if against == "last" else last
+    return Before(last, every)
+
+
 def regressions_of(
     run: RunResult,
     frame: ItemFrame,
     contenders: Mapping[tuple[str, str], tuple[Contender, Scores]],
-    runs: RunStore,
+    before: Before,
     store: DatasetStore,
     level: float,
     note: Callable[[str], None],
@@ -41,11 +67,7 @@ def regressions_of(
         contenders: By candidate and way: what is judged, and the main score of each item.
         note: Told of what could not be compared, and why.
     """
-    earlier = runs.list_runs(run.workload_id, run.client_id, MOST_RUNS)
-    by_id = {other.run_id: other for other in earlier}
-    last = runs.comparable_run(run)
-    if last is not None:
-        by_id[last.run_id] = last
+    last, by_id = before.last, {other.run_id: other for other in before.every}
     reading = _Reading(run, frame, by_id, store)
     found: list[Regression] = []
 

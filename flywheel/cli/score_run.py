@@ -12,11 +12,23 @@ if TYPE_CHECKING:
     from flywheel.evaluation.recompute import Recomputed
     from flywheel.results import RunResult, Score
 
+CONCLUSIONS = {
+    "conclusion": "the conclusion",
+    "verdicts": "verdicts",
+    "comparisons": "comparisons",
+    "ceilings": "ceilings",
+    "costs": "costs",
+    "regressions": "regressions",
+    "judge_health": "the judge's health",
+    "kpis": "the KPIs",
+}
+"""Parts of an analysis, and what they are called on the screen."""
+
 
 def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> int:
     """Print each score as it was kept and as it comes out now; exit code 3 where any differs or cannot be made.
 
-    Then the same of verdicts, comparisons, ceilings and costs, which are computed from these answers.
+    Then the same of everything that was concluded from these answers: verdicts, costs, regressions and the rest.
 
     Nothing is asked and no code of the run's settings is run: what a judge or a metric of the user's own gave to single
     answers is taken as it is stored.
@@ -59,9 +71,12 @@ def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> in
             screen.print(plain(line))
         same = sum(one.same for one in found)
         screen.print(f"{same} of {len(found)} scores come out as they were kept, with n and interval.")
+        same_ones = [CONCLUSIONS[name] for name, one in conclusions.items() if one["same"]]
+        if same_ones:
+            screen.print(f"As they were kept come out {', '.join(same_ones)}.")
         for name, one in conclusions.items():
-            how = "come out as they were kept" if one["same"] else "DIFFER from what was kept; see --json"
-            screen.print(f"{len(one['again'])} {name} {how}.")
+            if not one["same"]:
+                screen.print(f"What was kept DIFFERS from {CONCLUSIONS[name]} as made now; see --json.")
     return 3 if differing or missing else 0
 
 
@@ -119,9 +134,9 @@ async def _drawn_again(
     except FlywheelError as error:
         return {}, f"Verdicts and costs cannot be made again: {error}"
     compared = {}
-    for name in ("verdicts", "comparisons", "ceilings", "costs"):
-        lists = [msgspec.to_builtins(getattr(analysis, name)) for analysis in (run.analysis, again)]
-        compared[name] = {"kept": lists[0], "again": lists[1], "same": _equal(*lists)}
+    for name in CONCLUSIONS:
+        kept, drawn = (msgspec.to_builtins(getattr(analysis, name)) for analysis in (run.analysis, again))
+        compared[name] = {"kept": kept, "again": drawn, "same": _equal(kept, drawn)}
     return compared, ""
 
 

@@ -67,12 +67,15 @@ async def test_the_command_draws_every_conclusion_again_and_names_one_that_its_a
     command = ["score", "--run", "run-1", "--set", f"connections.home={config.connections.home}", "--json"]
     assert await asyncio.to_thread(main, command) == 0
     again = json.loads(capsys.readouterr().out)["conclusions"]
-    assert {name: len(one["again"]) for name, one in again.items()} == {
+    assert {name: len(one["again"]) for name, one in again.items() if isinstance(one["again"], list)} == {
         "verdicts": 2,
         "comparisons": 1,
         "ceilings": 1,
         "costs": 2,
+        "regressions": 0,
+        "judge_health": 0,
     }
+    assert again["conclusion"]["again"] == result.message
     assert all(one["same"] for one in again.values())
     assert again["ceilings"]["again"][0]["source"] == "replayed"
 

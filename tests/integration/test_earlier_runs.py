@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from blocks.connections import open_dataset_store, open_run_store
+from flywheel.cli.score_run import CONCLUSIONS
 from flywheel.config import HistoryConfig, LogsConfig
+from tasks.conclusions import drawn_again
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
 
@@ -32,6 +37,17 @@ async def test_a_regression_is_seen_on_the_kept_items_of_a_log_that_has_moved_on
         assert regression.difference.n == 60
         assert regression.then == 1.0
         assert regression.difference.value == pytest.approx(regression.now - 1.0)
+
+    await whole_run(
+        "run-3", later, answering(lambda number: True)
+    )  # what comes after a run changes nothing of it
+    store = await open_dataset_store(later.connections)
+    with contextlib.closing(await open_run_store(later.connections)) as runs:
+        again = drawn_again(runs.load_run("run-2"), store, runs)
+    kept = msgspec.to_builtins(analysis)
+    assert {name for name, value in msgspec.to_builtins(again).items() if kept[name] == value} >= set(
+        CONCLUSIONS
+    )
 
 
 async def test_a_worn_out_evaluation_set_is_renewed_when_there_is_enough_new_traffic(tmp_path: Path) -> None:
