@@ -56,7 +56,7 @@ def run_here(
             try:
                 with listening(progress):
                     return run_until_stopped(_run(config, run_id, part))
-            except (KeyboardInterrupt, TerminationSignal):
+            except (KeyboardInterrupt, TerminationSignal, asyncio.CancelledError):
                 raise KeyboardInterrupt(how_to_go_on(config.connections, run_id)) from None
 
 
@@ -142,9 +142,11 @@ def _load_flow() -> None:
 async def _run(config: FlywheelConfig, run_id: str, part: PartConfig | None) -> RunResult:
     from blocks.connections import open_run_store
     from flows.run_flywheel import run_flywheel
+    from flywheel.cli.cancelling import cancelled_together
     from flywheel.rerun import EVERYTHING
 
-    state = await run_flywheel(config, run_id=run_id, part=part or EVERYTHING, return_state=True)
+    async with cancelled_together(run_id):
+        state = await run_flywheel(config, run_id=run_id, part=part or EVERYTHING, return_state=True)
     if state.is_failed() or state.is_crashed() or state.is_cancelled():
         error = await state.aresult(raise_on_failure=False)
         if isinstance(error, BaseException):
