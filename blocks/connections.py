@@ -24,6 +24,7 @@ _NAMES = {
     "log_store": "'files', 'elasticsearch'",
     "dataset_store": "'embedded', a URL such as 's3://bucket/folder',",
     "run_store": "'embedded', 'mongodb'",
+    "platform": "'local', 'nemo', 'openai', 'vllm'",
 }
 """What may stand in a setting beside a saved block, where that is more than the embedded implementation."""
 

@@ -37,6 +37,7 @@ from flywheel.naming import slug
 from flywheel.progress import Progress
 from flywheel.results import CandidateResult, EvalItem, Evaluation, JudgeRun, Prediction
 from tasks.curation import Reference
+from tasks.platform_evaluation import evaluating_platform
 from tasks.progress import reporting
 
 CACHE = "judge-verdicts"
@@ -87,11 +88,13 @@ async def judge_candidate(
 
 @task(task_run_name="check judge and metrics", cache_policy=NO_CACHE)
 async def check_judge_and_metrics(config: FlywheelConfig) -> None:
-    """See that every file and function that the settings name is there, before anything is spent.
+    """See that every file, function and score that the settings name is there, before anything is spent.
 
     Raises: ConfigError, DataError.
     """
     load_metrics(config.metrics_config.custom)
+    if config.evaluation_config.evaluator != "flywheel":
+        await evaluating_platform(config)
     judge = config.judge_config
     metrics = metrics_of(judge, config.metrics_config.arguments) if judge.enabled else []
     own = {metric.name for metric in config.metrics_config.custom}

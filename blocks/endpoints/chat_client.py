@@ -14,7 +14,11 @@ from blocks.endpoints.endpoint_client import EndpointClient, count_of
 from blocks.endpoints.endpoint_limits import Bounds
 from blocks.ports import Endpoint
 from flywheel.config import EvaluationConfig
+from flywheel.errors import EndpointRefused, RemoteRejected
 from flywheel.evaluation.runner import Answer
+
+BOUND, NEWER_BOUND = "max_tokens", "max_completion_tokens"
+"""Names of the bound on the answer's tokens: some models take the one alone, some servers know no other."""
 
 BYTES_PER_TOKEN = 4
 """Of a request's JSON, about; only a bound on tokens a minute needs it, and is corrected by what the answer states."""
@@ -52,6 +56,7 @@ class ChatClient:
             key=key,
         )
         self._stream = config.stream
+        self._renames_bound = False
         self._counts_tokens = config.tokens_per_minute is not None
         self._encoder = msgspec.json.Encoder()
 
@@ -67,10 +72,25 @@ class ChatClient:
     async def complete(self, body: dict[str, Any]) -> Answer:
         """The chat completion for a request body, which is sent as it is, but for what asks for a stream.
 
+        A model that refuses `max_tokens` and asks for `max_completion_tokens` gets the same bound under that name.
+
         Raises: as `EndpointClient.post`.
         """
-        if self._stream:
-            return await self._streamed(body)
+        ask = self._streamed if self._stream else self._whole
+        if self._renames_bound:
+            return await ask(_renamed(body))
+        try:
+            return await ask(body)
+        except EndpointRefused:
+            raise
+        except RemoteRejected as refusal:
+            if BOUND not in body or NEWER_BOUND not in str(refusal):
+                raise
+        answer = await ask(_renamed(body))
+        self._renames_bound = True
+        return answer
+
+    async def _whole(self, body: dict[str, Any]) -> Answer:
         data = self._encoder.encode(body)
         answered = await self._client.post(data, read_answer, tokens=self._cost(data, body), used=_used)
         return Answer(answered.value, answered.latency_ms, answered.attempts)
@@ -99,6 +119,10 @@ class ChatClient:
             return 0
         most = body.get("max_completion_tokens") or body.get("max_tokens") or 0
         return len(data) // BYTES_PER_TOKEN + (most if isinstance(most, int) else 0)
+
+
+def _renamed(body: dict[str, Any]) -> dict[str, Any]:
+    return {NEWER_BOUND if field == BOUND else field: value for field, value in body.items()}
 
 
 def _used(completion: dict[str, Any]) -> int | None:

@@ -52,7 +52,7 @@ class Judge(Protocol):
 class ModelJudge:
     """A model at an endpoint. What it refuses of a request, it is not asked for again.
 
-    A schema gives way to text; newer models want another name for the bound on tokens, or no temperature.
+    A schema gives way to text; newer models want no temperature.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class ModelJudge:
         self._model = endpoint.model
         self._config = config
         self._structured = config.output != "text"
-        self._bound = "max_tokens"
         self._temperature = config.temperature
         self._client = ChatClient(
             endpoint,
@@ -110,21 +109,11 @@ class ModelJudge:
         self._structured = False  # it was the schema that it refused
         return text
 
-    def _gives_way(self, refusal: str) -> bool:
-        """Whether something that this refusal names can be left out from now on."""
-        if self._bound == "max_tokens" and "max_completion_tokens" in refusal:
-            self._bound = "max_completion_tokens"
-            return True
-        if self._temperature is not None and "temperature" in refusal:
-            self._temperature = None
-            return True
-        return False
-
     async def _ask(self, messages: Messages, metric: JudgeMetric, structured: bool) -> str:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": messages,
-            self._bound: self._config.max_tokens,
+            "max_tokens": self._config.max_tokens,
         }
         if self._temperature is not None:
             body["temperature"] = self._temperature
@@ -133,8 +122,8 @@ class ModelJudge:
         try:
             answer = await self._client.complete(body)
         except RemoteRejected as refusal:
-            sent_before = (self._bound not in body) or ("temperature" in body and self._temperature is None)
-            if sent_before or self._gives_way(str(refusal)):
+            if "temperature" in body and "temperature" in str(refusal):
+                self._temperature = None
                 return await self._ask(messages, metric, structured)
             raise
         try:

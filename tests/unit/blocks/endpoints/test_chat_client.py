@@ -45,6 +45,26 @@ async def test_an_answer_comes_with_its_latency_and_the_body_goes_out_as_it_is()
     assert "Authorization" not in server.headers[0]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_knows_the_bound_on_tokens_by_its_newer_name_gets_it_under_that(
+    stream: bool,
+) -> None:
+    def newer(body: dict[str, Any], number: int) -> Any:
+        if "max_tokens" in body:
+            return failure(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        return completion("hello")
+
+    bounded = {**BODY, "max_tokens": 7}
+    async with (
+        ChatServer(newer) as server,
+        client(server, QUICK.model_copy(update={"stream": stream})) as asking,
+    ):
+        for _ in range(2):
+            await asking.complete(bounded)
+    assert [body.get("max_completion_tokens") for body in server.bodies] == [None, 7, 7]
+    assert bounded["max_tokens"] == 7
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
