@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -66,12 +67,16 @@ def erase(store: DatasetStore, runs: RunStore, record_ids: Collection[str], *, d
     ids = sorted(set(record_ids))
     if not dry_run:
         store.erase(ids)  # first: a run that starts meanwhile passes them over
-    search = DatasetSearch(store, ids, dry_run=dry_run)
+    search = DatasetSearch(store, ids, dry_run=True)
     places = list(search.run())
     known = list(runs.all_runs())
     touched = {place.dataset for place in places}
     trained = {place.dataset for place in places if place.file in _TRAINED}
+    # Before anything goes: what learned from a record is known by the rows, and an erasure may be killed on its way.
     adapters = [found for run in known for found in _adapters(run, trained, ids, dry_run=dry_run)]
+    if not dry_run:
+        search = DatasetSearch(store, ids, dry_run=False)
+        places = list(search.run())
     evaluations = [found for run in known for found in _evaluations(run, touched)]
     return Erasure(
         records=ids,
@@ -107,27 +112,42 @@ def _asked_and_answered(evaluation: Evaluation) -> set[str]:
 def _adapters(
     run: RunResult, trained: Collection[str], ids: Collection[str], *, dry_run: bool
 ) -> list[ReachedAdapter]:
-    if run.datasets.get("datasets", "").rpartition("/")[2] not in trained:
-        return []
+    """Those of a run whose training rows hold a record, or held it when an earlier erasure marked them."""
+    reached = run.datasets.get("datasets", "").rpartition("/")[2] in trained
     found = []
     for candidate in run.candidates:
         made = candidate.customization
         if made is None or made.status != "completed":
             continue
-        marked = not dry_run and made.adapter is not None and _mark(Path(made.adapter), ids)
+        marked = _marked(Path(made.adapter)) & set(ids) if made.adapter is not None else set()
+        if not reached and not marked:
+            continue
+        if made.adapter is not None and reached and not dry_run:
+            marked |= _mark(Path(made.adapter), sorted(set(ids) - marked))
         found.append(
-            ReachedAdapter(run.run_id, candidate.candidate, made.job, made.model, made.adapter, marked)
+            ReachedAdapter(run.run_id, candidate.candidate, made.job, made.model, made.adapter, bool(marked))
         )
     return found
 
 
-def _mark(adapter: Path, ids: Collection[str]) -> bool:
+def _marked(adapter: Path) -> set[str]:
+    """The records that an adapter's note names; a line that a killed erasure left unfinished names none."""
+    names = set()
+    with contextlib.suppress(OSError):
+        for line in (adapter / MARK).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                names.add(str(json.loads(line)["record_id"]))
+    return names
+
+
+def _mark(adapter: Path, ids: Collection[str]) -> set[str]:
+    """Add to the note beside an adapter, if that is on this machine; returns what was added."""
     if not adapter.is_dir():
-        return False
+        return set()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with (adapter / MARK).open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({"record_id": name, "erased_at": now}) + "\n" for name in ids)
-    return True
+    return set(ids)
 
 
 def _by_hand(

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from blocks.connections import open_dataset_store
+from blocks.erasure import reach
 from blocks.logs.file_log_store import FileLogStore
-from blocks.ports import LogQuery
+from blocks.ports import DatasetStore, LogQuery
 from flywheel.cli.main import main
 from flywheel.config import ConnectionsConfig
 from flywheel.curation.extraction import extract
@@ -123,10 +124,36 @@ def test_erasing_again_finds_only_what_names_it_and_harms_nothing(
     made: Made, erase: Callable[..., Any]
 ) -> None:
     victim = made.trained[0]
-    erase("--record-id", victim)
+    first = erase("--record-id", victim)
     rows = (made.at("datasets") / "train" / "training.jsonl").read_bytes()
-    erase("--record-id", victim)
+    note = (made.adapter / "erased-records.jsonl").read_bytes()
+    again = erase("--record-id", victim)
     assert (made.at("datasets") / "train" / "training.jsonl").read_bytes() == rows
+    assert (made.adapter / "erased-records.jsonl").read_bytes() == note
+    assert again["adapters"] == first["adapters"] != []
+    assert erase("--record-id", "another", "--dry-run")["adapters"] == []
+
+
+class Ending:
+    """A dataset store whose machine goes down at the first change."""
+
+    def __init__(self, store: DatasetStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def revised(self, name: str) -> None:
+        raise OSError("the machine goes down")
+
+
+def test_an_adapter_is_marked_before_the_rows_go_that_tell_what_it_learned_from(made: Made) -> None:
+    """Else an erasure that ends in between would leave it unmarked for ever."""
+    victim = made.trained[0]
+    with pytest.raises(OSError, match="goes down"):
+        reach.erase(Ending(made.opened()), made.runs, [victim], dry_run=False)  # type: ignore[arg-type]
+    assert victim in (made.adapter / "erased-records.jsonl").read_text()
+    assert "training.jsonl" in made.holding(made.texts[victim])
 
 
 def test_an_erasure_that_was_killed_between_two_files_takes_no_other_row(
