@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_SAY_SO = 20.0
@@ -90,6 +90,6 @@ async def _say_cancelled(flow_run: _FlowRun) -> None:
         found = await flow_run.now()
         state = found.state if found else None
         if found and state and (state.is_cancelling() or state.is_crashed()):
-            stopped = Cancelled(message="It was stopped, and what it held is free.")
+            stopped: State[Any] = Cancelled(message="It was stopped, and what it held is free.")
             async with get_client() as client:
                 await client.set_flow_run_state(found.id, stopped, force=True)
