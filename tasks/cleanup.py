@@ -141,10 +141,10 @@ class _Cleaning:
 
     async def _clean_by_name(self, known: set[str], by_run: dict[str, list[LedgerEntry]]) -> None:
         """What is on the platform under the name of a run of ours that is over, though no ledger has it."""
-        platform = await self._optional_platform()
-        if platform is None or not hasattr(platform, "existing"):
-            return
         try:
+            platform = await open_platform(self._connections)
+            if not hasattr(platform, "existing"):
+                return
             existing: list[tuple[str, str]] = await platform.existing()
         except FlywheelError as error:
             self._found.append(
@@ -182,12 +182,6 @@ class _Cleaning:
 
     async def _platform(self, name: str) -> Platform:
         return await open_platform(self._connections.model_copy(update={"platform": name}))
-
-    async def _optional_platform(self) -> Platform | None:
-        try:
-            return await open_platform(self._connections)
-        except FlywheelError:
-            return None
 
 
 async def release(

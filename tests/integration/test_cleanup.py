@@ -247,6 +247,11 @@ async def test_what_cannot_be_freed_is_told_and_stays_in_the_ledger_and_holds_up
     assert [entry.name for entry in place.runs.allocated()] == ["fw-aaaa-far-1"]
 
 
+async def test_a_platform_that_cannot_be_looked_through_is_told(place: Place) -> None:
+    place.connections = place.connections.model_copy(update={"platform": "no-such-platform"})
+    assert await place.clean() == {"platform no-such-platform": "not looked through"}
+
+
 def test_the_command_says_what_it_did(
     place: Place, dead: ProcessRef, capsys: pytest.CaptureFixture[str]
 ) -> None:
