@@ -87,6 +87,11 @@ def _of_answer(error: Any, where: str, settings: ElasticsearchSettings) -> Flywh
         )
     if "index_not_found_exception" in reason:
         return missing_index(settings)
+    if is_lost_point_in_time(error):  # while it was counted; reading opens a new one and goes on
+        return TransientRemoteError(
+            f"Elasticsearch at {where} lost the view of the log that was just opened; it may have been restarted. "
+            "Run again."
+        )
     if status in RETRIED:
         gave_up = TransientRemoteError(
             f"Elasticsearch at {where} still answers {status} after {settings.attempts} attempts ({reason}); try again "
