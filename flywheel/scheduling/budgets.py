@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
+
 from flywheel.config import BudgetConfig, CandidateConfig, PriceConfig
 from flywheel.cost.prices import price_of
+from flywheel.rerun import PartConfig
 from flywheel.results import CandidateResult, RunResult, Used
 
 
@@ -27,9 +30,11 @@ def expected_use(
 
     Args:
         slots: GPU slots that it holds at most.
-        earlier: Runs of the workload, newest first.
+        earlier: Runs of the workload, newest first. What did single stages again says nothing of the whole.
     """
     for run in earlier:
+        if run.part.get("stages"):
+            continue
         for result in run.candidates:
             same = result.candidate == candidate.name and result.model_name == candidate.model
             if same and result.status == "completed" and candidate.name in run.used:
@@ -46,7 +51,8 @@ def expected_use(
 def used_by(run: RunResult, candidates: Mapping[str, CandidateConfig], prices: Sequence[PriceConfig]) -> Used:
     """Everything that a run has used, and what is set aside for its candidates while it is running.
 
-    Money counts as far as it is known: what was used without a known price adds GPU-hours alone.
+    Money counts as far as it is known: what was used without a known price adds GPU-hours alone. What a rerun took over
+    counts in the run that paid for it.
     """
     hours, money = 0.0, 0.0
     for used in run.used.values():
@@ -55,11 +61,23 @@ def used_by(run: RunResult, candidates: Mapping[str, CandidateConfig], prices: S
         candidate = candidates.get(result.candidate) or CandidateConfig(
             name=result.candidate, model=result.model_name or "unknown"
         )
-        money += _answers_money(candidate, result, prices) or 0.0
+        money += _answers_money(candidate, _done_in(run, result), prices) or 0.0
     if run.status == "running":
         for expected in run.expected.values():
             hours, money = hours + expected.gpu_hours, money + (expected.money or 0.0)
     return Used(hours, money)
+
+
+def _done_in(run: RunResult, result: CandidateResult) -> CandidateResult:
+    """The result without evaluations and a fine-tune that a rerun took over from an earlier run."""
+    if not run.part.get("of_run"):
+        return result
+    part = PartConfig.model_validate(run.part)
+    began = datetime.fromisoformat(run.started_at)
+    asked = [e for e in result.evaluations if e.started_at and datetime.fromisoformat(e.started_at) >= began]
+    trained = part.wants_training and (not part.only_candidates or result.candidate in part.only_candidates)
+    customization = result.customization if trained else None
+    return msgspec.structs.replace(result, evaluations=asked, customization=customization)
 
 
 def in_month_of(moment: datetime, run: RunResult) -> bool:

@@ -44,6 +44,31 @@ def test_tokens_that_were_asked_and_trained_on_are_paid_for() -> None:
     assert used_by(run_of(), {"alpha": ALPHA}, BY_TOKEN).money == 10 * 1.0 + 1 * 2.0 + 4 * 0.5
 
 
+def test_what_a_rerun_took_over_is_paid_for_in_the_run_that_did_it() -> None:
+    usage = Usage(tokens_in=10_000)
+    before = Evaluation("base-eval", "m", usage=usage, started_at="2026-06-14T10:00:00+00:00")
+    again = Evaluation("icl-eval", "m", usage=usage, started_at="2026-06-15T10:00:01+00:00")
+    tuned = Customization(job="j", status="completed", tokens=4_000)
+    results = [CandidateResult("alpha", "m", "completed", [before, again], tuned)]
+
+    def money(**part: object) -> float | None:
+        run = RunResult(
+            "r", "w", "c", "completed", "2026-06-15T10:00:00+00:00", candidates=results, part=part
+        )
+        return used_by(run, {"alpha": ALPHA}, BY_TOKEN).money
+
+    assert money() == 10 + 10 + 2
+    assert money(of_run="q", stages=["icl-eval"]) == 10
+    assert money(of_run="q", only_candidates=["alpha"]) == 10 + 2
+    assert money(of_run="q", only_candidates=["beta"]) == 10
+
+
+def test_a_rerun_of_single_stages_says_nothing_of_what_a_whole_candidate_needs() -> None:
+    whole = run_of(used={"alpha": Used(2.0)})
+    single = run_of(used={"alpha": Used(0.1)}, part={"of_run": "r", "stages": ["base-eval"]})
+    assert expected_use(ALPHA, 1, BudgetConfig(), [], [single, whole]).gpu_hours == 2.0
+
+
 def test_what_is_set_aside_counts_while_the_run_is_running_and_no_longer() -> None:
     aside = {"beta": Used(7.0, 21.0)}
     assert used_by(run_of("running", expected=aside), {}, []).gpu_hours == 7.0
