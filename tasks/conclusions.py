@@ -24,7 +24,6 @@ from flywheel.errors import DataError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.history.memory import read_memory
-from flywheel.judging.health import health_of_runs
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
 from flywheel.verdicts.ceilings import repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
@@ -34,6 +33,7 @@ from flywheel.verdicts.estimates import Scored
 from flywheel.verdicts.noninferiority import verdicts_of
 from flywheel.verdicts.repeats import repeated_answers
 from tasks.curation import CuratedData
+from tasks.health_again import health_again
 from tasks.regressions import Before, regressions_of, runs_compared_with
 from tasks.rerun import curated_by
 
@@ -57,7 +57,7 @@ def drawn_again(run: RunResult, store: DatasetStore, runs: RunStore) -> Analysis
         share_instrumented=kept.kpis.share_instrumented,
         turn_around_seconds=kept.kpis.turn_around_seconds,
     )
-    health = health_of_runs(runs.judge_runs(run.run_id))
+    health = health_again(run, config, store, runs)
     return msgspec.structs.replace(again, kpis=kpis, judge_health=health)
 
 
