@@ -101,7 +101,10 @@ class FineTuningJobs:
         while True:
             status = str(job.get("status"))
             if status in DONE:
-                await self._read_events(identity, watch)
+                with contextlib.suppress(
+                    TransientRemoteError
+                ):  # it has trained; a curve is no reason to fail
+                    await self._read_events(identity, watch, pages=MOST_PAGES)
                 return Ended(job, watch.metrics, _seconds(job, watch), merged(watch.train, watch.validation))
             if status in CANCELLED:
                 raise RemoteJobCancelled(
@@ -172,11 +175,24 @@ class FineTuningJobs:
             after = {"after": _id(jobs[-1])}
         return found
 
-    async def _read_events(self, identity: str, watch: _Watch) -> None:
-        page = await self._api.get(f"{JOBS}/{identity}/events", limit=PAGE)
-        for event in reversed(page.get("data") or []):
-            if isinstance(event, Mapping):
-                watch.take(event)
+    async def _read_events(self, identity: str, watch: _Watch, pages: int = 1) -> None:
+        """The newest events, oldest first. A provider that has none is none the worse: its status decides."""
+        found: list[Mapping[str, Any]] = []
+        after: dict[str, str] = {}
+        for _ in range(pages):
+            try:
+                page = await self._api.get(f"{JOBS}/{identity}/events", limit=PAGE, **after)
+            except EndpointRefused as refusal:
+                if "answered 404" not in str(refusal) and "answered 405" not in str(refusal):
+                    raise
+                break
+            events = [event for event in page.get("data") or () if isinstance(event, Mapping)]
+            found += events
+            if not page.get("has_more") or not events or not events[-1].get("id"):
+                break
+            after = {"after": str(events[-1]["id"])}
+        for event in reversed(found):
+            watch.take(event)
 
 
 class _Watch:
@@ -227,7 +243,8 @@ class _Watch:
             self._status, self._since = str(status), time.monotonic()
             if status not in WAITING and self.started is None:
                 self.started = time.monotonic()
-        seen = (status, self.done, self._latest, self._message)
+        told = (job.get("updated_at"), job.get("trained_tokens"))  # where a provider has no events
+        seen = (status, self.done, self._latest, self._message, told)
         if seen != self._seen:
             self._seen, self._moved = seen, time.monotonic()
 

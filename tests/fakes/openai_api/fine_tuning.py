@@ -116,6 +116,8 @@ class FineTuning:
         return web.json_response(public(job))
 
     async def _events(self, request: web.Request) -> web.Response:
+        if self.state.faults.no_events:
+            return refusal(404, "Not Found")
         job = self.state.jobs[request.match_info["id"]]
         listed: list[dict[str, Any]] = [event(job, 0, "message", "Created fine-tuning job", {})]
         for step in range(10, job["step"] + 1, 10):
@@ -123,9 +125,10 @@ class FineTuning:
             data = {"step": step, "total_steps": STEPS, "train_loss": loss, "valid_loss": loss + 0.1}
             listed.append(event(job, step, "metrics", f"Step {step}/{STEPS}: training loss={loss}", data))
         listed.reverse()
-        return web.json_response(
-            {"object": "list", "data": listed[: int(request.query.get("limit", 20))], "has_more": False}
-        )
+        if after := request.query.get("after"):
+            listed = listed[[one["id"] for one in listed].index(after) + 1 :]
+        limit = min(int(request.query.get("limit", 20)), 4)  # small pages here too
+        return web.json_response({"object": "list", "data": listed[:limit], "has_more": len(listed) > limit})
 
     async def _cancel(self, request: web.Request) -> web.Response:
         job = self.state.jobs[request.match_info["id"]]

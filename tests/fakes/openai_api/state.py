@@ -23,6 +23,7 @@ class Faults:
     drops_metadata: bool = False
     unknown_to_chat: int = 0  # requests for which a fresh model is unknown
     refuses_files: bool = False
+    no_events: bool = False
     answer_seconds: float = 0.0
     chat: dict[str, str] = field(
         default_factory=dict

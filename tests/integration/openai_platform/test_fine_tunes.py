@@ -35,6 +35,22 @@ async def test_a_fine_tune_goes_from_rows_to_a_model_that_answers(
     await tuning.shut_down("d")
 
 
+async def test_the_curve_is_whole_however_many_pages_its_events_have(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.steps_per_look = 100  # between two looks it makes more steps than one page holds
+    done = await platform(provider).fine_tune(request(tmp_path / "t"), silent)
+    assert [point.step for point in done.losses] == list(range(10, 101, 10))
+
+
+async def test_a_provider_without_events_trains_all_the_same(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.faults.no_events = True
+    done = await platform(provider).fine_tune(request(tmp_path / "t"), silent)
+    assert (done.status, done.tokens, done.train_loss, done.losses) == ("completed", 4_321, None, [])
+
+
 async def test_the_same_name_trains_once(provider: OpenAIProvider, tmp_path: Path) -> None:
     first = await platform(provider).fine_tune(request(tmp_path / "t"), silent)
     second = await platform(provider).fine_tune(request(tmp_path / "t"), silent)
