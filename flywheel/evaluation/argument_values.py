@@ -7,7 +7,8 @@ The rules, in the order of what they look at:
   for a number or a boolean and the *reference* was logged as a string, the reference is read as what the schema says;
 - strings are equal after Unicode composition (NFC) and without surrounding white space; exactly where they are
   identifiers: the schema lists the values, a pattern or a format of names, or the argument is called `id` or `..._id`;
-- where the schema says `format: date-time`, two times are equal that name one instant in whatever zone;
+- where the schema says `format: date-time`, two times are equal that name one instant in whatever zone, and two
+  without a zone that name the same time;
 - arrays are equal in order, in any order where the schema says `uniqueItems`;
 - objects are equal key by key. A key that one side leaves out equals the schema's default; null where the schema
   admits null and gives no default. A required key that is missing equals nothing.
@@ -163,8 +164,7 @@ def _same_instant(reference: str, candidate: str) -> bool:
     return (
         left is not None
         and right is not None
-        and left.tzinfo is not None
-        and right.tzinfo is not None
+        and (left.tzinfo is None) == (right.tzinfo is None)  # of one without a zone nobody knows the instant
         and left == right
     )
 
