@@ -8,9 +8,9 @@ from prefect.logging import get_run_logger
 from flows.outcomes import outcome, reason_of, uninterrupted
 from flywheel.candidates import judge_of
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.errors import FlywheelError, NotStarted
+from flywheel.errors import FlywheelError, NotStarted, OverBudget
 from flywheel.results import CandidateResult
-from tasks.allowance import require_open_window, within_window
+from tasks.allowance import on_account, require_open_window, set_aside, within_window
 from tasks.candidates import deploy, shut_down
 from tasks.curation import CuratedData
 from tasks.judging import judge_candidate
@@ -39,7 +39,8 @@ async def judged(
         get_run_logger().error("Judging %s failed", candidate.name, exc_info=scored)
     status = "partial" if result.status == "completed" else result.status
     if isinstance(scored, NotStarted):
-        return msgspec.structs.replace(result, status="pending", error=str(scored), waits_for="window")
+        waits_for = "budget" if isinstance(scored, OverBudget) else "window"
+        return msgspec.structs.replace(result, status="pending", error=str(scored), waits_for=waits_for)
     error = result.error or f"the answers were not judged: {reason_of(scored)}"
     return msgspec.structs.replace(result, status=status, error=error)
 
@@ -53,12 +54,15 @@ async def _by_deployed_judge(
 ) -> CandidateResult:
     judge = config.judge_config
     model = judge_of(candidate, judge)
+    paid_for = model.model_copy(update={"customize": False})  # nobody trains a judge
     require_open_window(config, model.name)
     async with gpu_slots(f"{model.name} of run {run_id}", judge.gpus):
         require_open_window(config, model.name)
-        try:
-            async with within_window(config, model.name):
-                endpoint = await deploy(run_id, model, config)
-                return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
-        finally:
-            await uninterrupted(shut_down(run_id, model, config))
+        await set_aside(run_id, config, paid_for)
+        async with on_account(run_id, config, paid_for):
+            try:
+                async with within_window(config, model.name):
+                    endpoint = await deploy(run_id, model, config)
+                    return await judge_candidate(run_id, candidate, result, data.datasets, endpoint, config)
+            finally:
+                await uninterrupted(shut_down(run_id, model, config))

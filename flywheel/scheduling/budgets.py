@@ -33,6 +33,11 @@ def expected_use(
         earlier: Runs of the workload, newest first. What did single stages again says nothing of the whole.
     """
     for run in earlier:
+        used = run.used.get(candidate.name)
+        if used is not None and all(
+            result.candidate != candidate.name for result in run.candidates
+        ):  # a judge
+            return Used(used.gpu_hours, _gpu_money(candidate, prices, used.gpu_hours))
         if run.part.get("stages"):
             continue
         for result in run.candidates:

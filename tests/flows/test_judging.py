@@ -13,6 +13,7 @@ from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetRef
 from blocks.scoring.judge_connection import JudgeModel
 from flywheel.config import (
+    BudgetConfig,
     CandidateConfig,
     EmbedderConfig,
     FlywheelConfig,
@@ -104,12 +105,30 @@ async def test_a_judge_that_the_platform_deploys_is_up_only_while_it_is_needed(
 
     events = [what for what, name in gpu_platform.events if what in ("deployed", "shut down")]
     assert events == ["deployed", "shut down", "deployed", "shut down"]
+    assert set(result.used) == {"alpha", "judge of alpha"}
+    assert result.used["judge of alpha"].gpu_hours > 0
     assert gpu_platform.deployments == {}
     (judged,) = await judge_runs(config, result)
     # What the fake platform serves is no judge: it gives no rating, which is counted and not scored.
     assert judged.scores["similarity"].value in (None, 0.0)
     assert {one.parse_failures > 0 for one in await judge_health(result.run_id, config)} == {True}
     assert state.is_completed()
+
+
+async def test_a_judge_that_would_exceed_the_budget_is_not_deployed_and_the_answers_stay(
+    config: FlywheelConfig, gpu_platform: GpuPlatformServer
+) -> None:
+    budget = BudgetConfig(gpu_hours_per_run=1.5, expected_gpu_hours=1.0)
+    config = with_judge(config, JudgeConfig(model="small-judge", gpus=2), budget_config=budget)
+    state, result = await run(config)
+
+    assert len(gpu_platform.happened("deployed")) == 1
+    (alpha,) = result.candidates
+    assert (alpha.status, alpha.waits_for) == ("pending", "budget")
+    assert "judge of alpha is expected to need 2 GPU-hours" in str(alpha.error)
+    assert [evaluation.error for evaluation in alpha.evaluations] == [None]
+    assert result.expected == {}
+    assert state.name != "Completed"
 
 
 async def test_a_judge_that_refuses_leaves_the_other_scores_and_a_partial_candidate(

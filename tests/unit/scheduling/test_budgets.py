@@ -69,6 +69,14 @@ def test_a_rerun_of_single_stages_says_nothing_of_what_a_whole_candidate_needs()
     assert expected_use(ALPHA, 1, BudgetConfig(), [], [single, whole]).gpu_hours == 2.0
 
 
+def test_a_judge_is_expected_to_use_what_it_used_the_last_time() -> None:
+    judge = CandidateConfig(name="judge of alpha", model="j", customize=False)
+    again = run_of(used={"judge of alpha": Used(0.5)}, part={"of_run": "r", "stages": ["judge"]})
+    prices = [PriceConfig(model="j", gpu_hour=4.0)]
+    assert expected_use(judge, 2, BudgetConfig(), prices, [again]) == Used(0.5, 2.0)
+    assert expected_use(judge, 2, BudgetConfig(), prices, [run_of()]) == Used(2.0, 8.0)
+
+
 def test_what_is_set_aside_counts_while_the_run_is_running_and_no_longer() -> None:
     aside = {"beta": Used(7.0, 21.0)}
     assert used_by(run_of("running", expected=aside), {}, []).gpu_hours == 7.0
