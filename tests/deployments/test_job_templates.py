@@ -97,6 +97,13 @@ def test_a_run_has_a_heartbeat_a_home_that_outlives_it_and_no_secret_in_the_temp
     assert "prefect.blocks" not in json.dumps(template)  # would be resolved, and stored, at deploy time
 
 
+@pytest.mark.parametrize("name", ["kubernetes-cpu", "kubernetes-gpu"])
+def test_the_user_of_the_image_may_write_to_a_volume_that_belongs_to_root(name: str) -> None:
+    pod = TEMPLATES[name]["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    assert f"--uid {pod['securityContext']['fsGroup']} " in dockerfile
+
+
 def check_keys(value: Any, kind: str, at: str) -> None:
     """Walk a manifest along the types of the official client; whatever these do not have is an error."""
     if isinstance(value, str) and PLACEHOLDER.fullmatch(value):
