@@ -25,7 +25,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.history.memory import read_memory
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
-from flywheel.verdicts.ceilings import repeats_scored, standard_of
+from flywheel.verdicts.ceilings import doubt_about, repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
 from flywheel.verdicts.conclusion import conclusion_of
 from flywheel.verdicts.contenders import Contender, ItemFrame, Standard, scores_by_metric, wrong_actions
@@ -229,6 +229,14 @@ class Conclusions:
 
         repeats = None if replayed else repeats_scored(repeated_answers(self._validated), agreement)
         standard = standard_of(metric, replayed, repeats, self._settings.min_repeats, self._level)
+        endpoint = self._settings.production_endpoint
+        if endpoint.base_url and self._replayed is None:
+            self._notes.append(
+                "analysis_config.production_endpoint did not answer (the run's log says why), so production was not "
+                "asked again."
+            )
+        if doubt := doubt_about(standard.ceiling, endpoint.model, self._run.production_model or "unknown"):
+            self._notes.append(doubt)
         if standard.ceiling.source == "assumed":
             repeated = len(set(repeats.clusters)) if repeats else 0
             self._notes.append(

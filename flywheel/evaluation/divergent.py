@@ -103,6 +103,8 @@ def _divergence(item: EvalItem, prediction: Prediction) -> DivergentAnswer | Non
     if score is None and calls and not reference:
         score = 0.0  # a call where neither the reference nor the request knows of any
     same = 1.0
+    if prediction.scores.get("exact_match") == 1.0:
+        return None  # word for word the same, whatever a judge makes of it
     if not reference and not calls and (judged := prediction.scores.get(JUDGED)) is not None:
         score, same = judged, JUDGED_SAME
     if score is None or score >= same:

@@ -14,6 +14,9 @@ from flywheel.results import EvalItem
 from flywheel.verdicts.contenders import Standard
 from flywheel.verdicts.estimates import Mean, Scored, mean_of
 
+LOW = 0.5
+"""Agreement with itself below which production is no standard that a person would hold a candidate against."""
+
 Answers = Sequence[Mapping[str, Any]]
 
 
@@ -47,6 +50,27 @@ def standard_of(
         if mean is not None:
             return Standard(_ceiling(metric, mean, "teacher_noise", tail), noise=mean)
     return Standard(Ceiling(metric, 1.0, 0, "assumed"))
+
+
+def doubt_about(ceiling: Ceiling, asked: str, logged: str) -> str | None:
+    """A sentence where production agrees so little with itself that a verdict beside it says little; else None.
+
+    Args:
+        asked, logged: Names of the model that was asked again, and of the one that the log's answers are of.
+    """
+    if ceiling.source == "assumed" or ceiling.value >= LOW:
+        return None
+    if ceiling.source == "replayed":
+        why = (
+            f"Either {asked!r} (analysis_config.production_endpoint) is not the model of the log ({logged}), or "
+            f"{ceiling.metric} does not suit answers that are worded anew each time."
+        )
+    else:
+        why = f"The log's own repeats say so: {ceiling.metric} may not suit answers that are worded anew each time."
+    return (
+        f"Production agrees with its logged answers on {ceiling.value:.2f} only, so whatever is as bad may pass beside "
+        f"it. {why} Look before you act on a verdict; metrics_config.primary names another score."
+    )
 
 
 def _ceiling(metric: str, mean: Mean, source: Any, tail: float) -> Ceiling:

@@ -108,6 +108,7 @@ async def test_production_that_is_asked_again_sets_the_ceiling_and_one_that_is_a
     _, analysis = await whole_run("run-2", away, prone_to_change)
     assert analysis.ceilings[0].source == "assumed"
     assert len(analysis.verdicts) == 2
+    assert any("production_endpoint did not answer" in note for note in analysis.notes)
 
 
 async def test_answers_that_the_log_repeats_set_the_ceiling_where_production_cannot_be_asked(

@@ -81,6 +81,12 @@ def test_an_empty_answer_is_shown_as_one() -> None:
     assert lines[1] == "  prompt:    question…"
 
 
+def test_an_answer_that_is_the_reference_word_for_word_never_differs_whatever_a_judge_makes_of_it() -> None:
+    asked = item(text("Hello"), "hello")
+    same = Prediction("hello", text("Hello "), scores={"exact_match": 1.0, "rouge_l": 1.0, "similarity": 0.1})
+    assert divergent_answers([asked], [same]) == []
+
+
 def test_where_a_judge_rated_two_texts_its_score_says_whether_they_differ() -> None:
     asked = item(text("Hello"), "hello")
     rated = {
