@@ -61,6 +61,14 @@ class Deployments:
         await self._inference.await_answer(candidate.model, stage, progress)
         progress(stage, 1, 1, "answers")
 
+    async def names(self) -> list[str]:
+        """All deployments of the namespace, ours and others'."""
+        return [
+            str(entry["name"])
+            async for entry in self._service.pages(COLLECTION, {"sort": "-created_at"})
+            if entry.get("namespace") == self._namespace and entry.get("name")
+        ]
+
     async def remove(self, name: str) -> None:
         """Shut it down and see it gone; one that is not there is no error.
 

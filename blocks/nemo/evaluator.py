@@ -43,6 +43,14 @@ class Evaluator:
             if entry.get("project") == name and (entry.get("custom_fields") or {}).get(TAG) == name
         ]
 
+    async def running(self) -> list[str]:
+        """Names of the evaluations of the namespace that have not ended, whoever asked for them in this way."""
+        params = {"filter[namespace]": self._namespace, "sort": "-created_at"}
+        entries = [entry async for entry in self._service.pages(JOBS, params)]
+        going_on = [entry for entry in entries if entry.get("status") not in FINISHED]
+        tags = [(entry.get("custom_fields") or {}).get(TAG) for entry in going_on]
+        return sorted({str(tag) for tag in tags if tag})
+
     async def adoptable(self, name: str) -> str | None:
         """Id of the job that runs or has completed, if there is one."""
         return _adoptable(await self.jobs(name))

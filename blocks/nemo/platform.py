@@ -108,6 +108,16 @@ class NemoPlatform:
         """Fields of a request that the Evaluator's template has no place for."""
         return evaluation_tasks.not_sent(body)
 
+    async def existing(self) -> list[tuple[str, str]]:
+        """See `blocks.ports.NamedThings`: what there is in the namespace, ours and others'."""
+        async with opened(self._connection) as parts:
+            found = {
+                "deployment": await parts.deployments.names(),
+                "fine-tune": await parts.customizer.running(),
+                "evaluation": await parts.evaluator.running(),
+            }
+        return [(kind, name) for kind, names in found.items() for name in names]
+
     async def cancel_fine_tune(self, name: str) -> None:
         """Stop the fine-tune of that name if it runs, and see it stopped; its uploaded rows are deleted."""
         async with opened(self._connection) as parts:

@@ -13,6 +13,7 @@ from tests.contracts.nemo_shapes.strict import (
     DnsName,
     JobState,
     NaiveTime,
+    Page,
     Reference,
     Route,
     Strict,
@@ -67,6 +68,7 @@ class Deployment(Strict):
 DEPLOYMENTS = "/v1/deployment/model-deployments"
 ROUTES = [
     Route("nemo", "POST", DEPLOYMENTS, DeploymentCreate, {200: Deployment, 500: Detail, 409: Detail}),
+    Route("nemo", "GET", DEPLOYMENTS, None, {200: Page}),
     Route("nemo", "GET", f"{DEPLOYMENTS}/{ONE}/{ONE}", None, {200: Deployment, 404: Detail}),
     Route("nemo", "DELETE", f"{DEPLOYMENTS}/{ONE}/{ONE}", None, {200: Deleted, 404: Detail}),
 ]

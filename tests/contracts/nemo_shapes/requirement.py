@@ -34,6 +34,7 @@ ENTRIES = {
     "/v1/customization/targets": Target,
     "/v1/customization/jobs": CustomizationJob,
     "/v1/evaluation/jobs": EvaluationJob,
+    deployments.DEPLOYMENTS: deployments.Deployment,
 }
 """What the pages of a listing hold."""
 

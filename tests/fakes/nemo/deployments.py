@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.nemo.state import Clock, Misbehaviour, body_of, deleted, detail, named, ok
+from tests.fakes.nemo.state import Clock, Misbehaviour, body_of, deleted, detail, named, ok, page
 
 COLLECTION = "/v1/deployment/model-deployments"
 PENDING_FROM, ROUTED_AFTER = 1.0, 1.0
@@ -25,6 +25,7 @@ class Deployments:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_post(COLLECTION, self._create)
+        router.add_get(COLLECTION, self._list)
         router.add_get(f"{COLLECTION}/{{ns}}/{{name}}", self._get)
         router.add_delete(f"{COLLECTION}/{{ns}}/{{name}}", self._delete)
 
@@ -81,6 +82,9 @@ class Deployments:
         self.made[reference] = {**unset, **body, **times, "url": f"http://{body['name']}.nim.svc:8000"}
         self.events.append(("deployed", reference))
         return ok(self.look()[reference])
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return page(list(self.look().values()), request.query)
 
     async def _get(self, request: web.Request) -> web.Response:
         found = self.look().get(_reference(request))
