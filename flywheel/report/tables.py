@@ -164,9 +164,7 @@ def results_document(run: RunResult) -> list[dict[str, Any]]:
 
 
 def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
-    """Verdicts, costs, regressions, judges, decisions and load tests of one candidate; an infinite bound becomes
-    null.
-    """
+    """What was concluded of one candidate, with the ceilings that hold for all; an infinite bound becomes null."""
     analysis = run.analysis or Analysis()
     lists: dict[str, Sequence[Any]] = {
         "verdicts": analysis.verdicts,
@@ -176,13 +174,15 @@ def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
         "decisions": run.decisions,
         "load_tests": run.load_tests,
     }
+    own = {
+        name: [entry for entry in entries if entry.candidate == candidate] for name, entries in lists.items()
+    }
+    ways = {f"{candidate} {eval_type}" for eval_type in EVAL_TYPES}
+    own["comparisons"] = [c for c in analysis.comparisons if ways & {c.first, c.second}]
+    own["ceilings"] = list(analysis.ceilings)
     return {
-        name: [
-            json.loads(json.dumps(msgspec.to_builtins(entry)), parse_constant=lambda _: None)
-            for entry in entries
-            if entry.candidate == candidate
-        ]
-        for name, entries in lists.items()
+        name: json.loads(json.dumps(msgspec.to_builtins(entries)), parse_constant=lambda _: None)
+        for name, entries in own.items()
     }
 
 

@@ -106,6 +106,10 @@ def test_the_summary_and_the_document_tell_what_a_lead_follows_and_how_far_the_j
     small = results_document(run)[0]
     (health,) = small["conclusions"]["judge_health"]
     assert (health["kappa"], health["no_answer"]) == (0.62, 1)
+    (comparison,) = small["conclusions"]["comparisons"]
+    assert (comparison["second"], comparison["difference"]["value"]) == ("small base-eval", 0.6)
+    assert small["conclusions"]["ceilings"][0]["source"] == "teacher_noise"
+    assert results_document(run)[1]["conclusions"]["comparisons"] == []
 
 
 def test_the_summary_leads_to_the_single_item_in_two_steps() -> None:
