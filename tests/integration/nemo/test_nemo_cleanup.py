@@ -35,6 +35,7 @@ async def test_a_deployment_and_a_fine_tune_of_a_dead_run_are_freed_and_those_of
         ("datastore", "DATASTORE_BASE_URL"),
     ):
         monkeypatch.setenv(variable, nemo.urls[service])
+    monkeypatch.setenv("NEMO_POLL_SECONDS", "0.05")
     await asyncio.gather(*(platform.deploy(name, candidate, silent) for name in (OURS, *STRANGERS)))
     nemo.misbehave.stalled_jobs = {"fw-aaaa-small-abc", "fw-bbbb-small-abc"}
     folders = [tmp_path / "a", tmp_path / "b"]
