@@ -115,8 +115,9 @@ class Evaluator:
         Raises: RemoteError that names the tasks without scores.
         """
         results = (await self._service.call("GET", f"{JOBS}/{job}/results")).document
-        found = results.get("tasks") if isinstance(results.get("tasks"), dict) else {}
-        missing = [task for task in tasks if not (found or {}).get(task, {}).get("metrics")]
+        found = results.get("tasks")
+        found = found if isinstance(found, dict) else {}
+        missing = [task for task in tasks if not (found.get(task) or {}).get("metrics")]
         if missing:
             raise RemoteError(
                 f"The results of the evaluation {name!r} ({job}) are incomplete: {', '.join(missing)} has no scores."

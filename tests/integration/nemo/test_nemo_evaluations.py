@@ -217,10 +217,11 @@ async def test_results_that_are_no_archive_or_have_no_scores_are_told(
     nemo.faults = [Fault(".*/download-results", "instead", 200, "not a zip")]
     with pytest.raises(RemoteError, match="cannot be read"):
         await platform.evaluate(request, silent)
-    empty = '{"id": "evaluation_result-1", "job": "eval-1", "groups": {}, "tasks": {}}'
-    nemo.faults = [Fault("GET .*/results$", "instead", 200, empty)]
-    with pytest.raises(RemoteError, match="items-0 has no scores"):
-        await platform.evaluate(request, silent)
+    for tasks in ("{}", '{"items-0": null}', "null"):
+        empty = f'{{"id": "evaluation_result-1", "job": "eval-1", "groups": {{}}, "tasks": {tasks}}}'
+        nemo.faults = [Fault("GET .*/results$", "instead", 200, empty)]
+        with pytest.raises(RemoteError, match="items-0 has no scores"):
+            await platform.evaluate(request, silent)
     assert len(await platform.evaluate(request, silent)) == 1  # the job is adopted
 
 
