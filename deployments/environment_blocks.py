@@ -6,6 +6,7 @@
 | `flywheel-url-datasets/main`       | FLYWHEEL_DATASETS_URL (options: FLYWHEEL_DATASETS_OPTIONS) |
 | `flywheel-nemo-microservices/main` | NEMO_BASE_URL, NIM_BASE_URL, DATASTORE_BASE_URL            |
 | `flywheel-openai-compatible/main`  | OPENAI_API_KEY or OPENAI_BASE_URL                          |
+| `flywheel-vllm/main`               | VLLM_BASE_URL (key: VLLM_API_KEY; home: FLYWHEEL_HOME)     |
 | `webhook/flywheel-notify`          | FLYWHEEL_NOTIFY_WEBHOOK                                    |
 """
 
@@ -24,7 +25,7 @@ from blocks.mongo.block import MongoRuns
 from blocks.mongo.connection import connection_from_environment
 from blocks.nemo.block import NemoMicroservices
 from blocks.nemo.connection import from_environment
-from blocks.openai_platform.block import OpenAICompatible
+from blocks.openai_platform.block import OpenAICompatible, VllmServer
 from blocks.openai_platform.connection import OPENAI
 
 NAME = "main"
@@ -55,6 +56,8 @@ def described(environment: Mapping[str, str]) -> list[tuple[str, Block]]:
         blocks.append((NAME, _nemo(environment)))
     if has("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         blocks.append((NAME, _openai(environment)))
+    if has("VLLM_BASE_URL"):
+        blocks.append((NAME, _vllm(environment)))
     if has("FLYWHEEL_NOTIFY_WEBHOOK"):
         url = environment["FLYWHEEL_NOTIFY_WEBHOOK"].strip()
         # A webhook inside one's own network is the usual case for one's own server.
@@ -110,4 +113,13 @@ def _openai(environment: Mapping[str, str]) -> OpenAICompatible:
     return OpenAICompatible(
         base_url=environment.get("OPENAI_BASE_URL", "").strip() or OPENAI,
         api_key=SecretStr(key) if key else None,
+    )
+
+
+def _vllm(environment: Mapping[str, str]) -> VllmServer:
+    key = environment.get("VLLM_API_KEY", "").strip()
+    return VllmServer(
+        base_url=environment["VLLM_BASE_URL"].strip(),
+        api_key=SecretStr(key) if key else None,
+        home=environment.get("FLYWHEEL_HOME", "").strip() or "~/.flywheel",
     )

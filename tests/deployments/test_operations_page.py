@@ -12,6 +12,7 @@ from prefect.events.schemas.automations import AutomationCore
 
 from deployments.automations import notifications
 from deployments.bootstrap import VARIABLES, block_types
+from deployments.environment_blocks import described
 from flywheel.cli.main import build_parser
 from flywheel.cli.prefect_server import SERVER_SETTINGS
 from flywheel.config import FlywheelConfig
@@ -67,3 +68,16 @@ def test_blocks_variables_and_messages_are_named_as_they_are() -> None:
     assert all(name in PAGE for name in VARIABLES)
     told = [automation.name for automation in notifications(uuid4())]
     assert all(f"`{name}`" in PAGE for name in told)
+
+
+def test_each_row_of_variables_describes_the_block_beside_it() -> None:
+    """As far as one address will do; NeMo has three."""
+    rows = re.findall(r"^\| `([A-Z_]+_URL)`.* \| `([\w-]+)/[\w-]+` \|$", PAGE, re.MULTILINE)
+    assert {variable for variable, _ in rows} >= {"ELASTICSEARCH_URL", "MONGODB_URL", "VLLM_BASE_URL"}
+    addresses = {variable: f"http://{slug}.example" for variable, slug in rows}
+    addresses["MONGODB_URL"] = "mongodb://db.example"
+    three = {"NIM_BASE_URL": "http://nim.example", "DATASTORE_BASE_URL": "http://data.example"}
+    for variable, slug in rows:
+        environment = {variable: addresses[variable]} | (three if variable == "NEMO_BASE_URL" else {})
+        [(_, block)] = described(environment)
+        assert block.get_block_type_slug() == slug
