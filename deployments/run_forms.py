@@ -25,7 +25,10 @@ async def close_run_forms(client: PrefectClient) -> list[str]:
             continue
         closed = {**schema, "additionalProperties": False}
         await client.request(
-            "PATCH", f"/deployments/{deployment.id}", json={"parameter_openapi_schema": closed}
+            "PATCH",
+            "/deployments/{id}",
+            path_params={"id": deployment.id},
+            json={"parameter_openapi_schema": closed},
         )
         lines.append(f"run form of {deployment.name}: refuses parameters that its flow does not have")
     return lines
