@@ -263,6 +263,21 @@ def _sentence(problem: Any) -> str:
     if not place:
         return f"The settings do not agree: {message}."
     given = problem.get("input")
+    if problem["type"] == "string_pattern_mismatch" and (description := _description(problem["loc"])):
+        return f"{place} is {given!r}, which is not written as it has to be. {description}"
     hidden = isinstance(given, Mapping | list) or problem["type"] == SECRET
     shown = "" if hidden else f" (it is {given!r})"
     return f"{place}: {message[:1].lower()}{message[1:]}{shown}."
+
+
+def _description(place: Sequence[str | int]) -> str:
+    """What the setting at that place is for, and how it is written; nothing where the place is none of ours."""
+    model: type[BaseModel] | None = FlywheelConfig
+    field = None
+    for key in place:
+        if isinstance(key, int):
+            continue  # in a list, whose items have one model
+        field = model.model_fields.get(key) if model is not None else None
+        annotation = field.annotation if field is not None else None
+        model = _model_in(annotation) or _list_item_in(annotation)
+    return (field.description or "") if field is not None else ""

@@ -27,7 +27,7 @@ class DeploymentConfig(Settings):
     storage: str = Field(
         default="25Gi",
         pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$",
-        description="Size of the volume for the model's files, as Kubernetes writes it.",
+        description="Size of the volume for the model's files, as Kubernetes writes it: 25Gi.",
     )
     environment: dict[str, str] = Field(
         default={},

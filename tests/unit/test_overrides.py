@@ -197,6 +197,20 @@ def test_each_wrong_value_is_one_sentence_with_its_place() -> None:
     assert "(it is 0)" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("setting", "how"),
+    [
+        ("window_config.hours=9-5", "22:00-06:00"),
+        ("candidates=[{model: m, deployment_config: {storage: 25GB}}]", "Gi"),
+    ],
+)
+def test_what_is_written_in_another_way_is_answered_with_how_it_is_written(setting: str, how: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(setting)
+    assert how in str(raised.value)
+    assert "pattern" not in str(raised.value)
+
+
 def test_settings_that_do_not_agree_say_so() -> None:
     with pytest.raises(ConfigError, match=r"min_examples \(9\) is larger than max_examples"):
         load("icl_config.min_examples=9")
