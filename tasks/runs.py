@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
 from flywheel.candidates import deployment_name, judge_of
 from flywheel.config import FlywheelConfig
+from flywheel.errors import ConfigError
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
 from flywheel.rerun import EVERYTHING, PartConfig, without_unwanted
@@ -36,6 +37,7 @@ async def begin_run(run_id: str, config: FlywheelConfig, part: PartConfig = EVER
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
         earlier = await asyncio.to_thread(runs.find_run, run_id)
+        _require_same_workload(earlier, config)
         held = await asyncio.to_thread(runs.allocated, run_id)
         await require_no_other(run_id, earlier, held)
         await bury_earlier_owner(earlier, held)
@@ -46,6 +48,16 @@ async def begin_run(run_id: str, config: FlywheelConfig, part: PartConfig = EVER
         run = _begun(run_id, config, earlier)
         await asyncio.to_thread(runs.save_run, run)
     return run
+
+
+def _require_same_workload(earlier: RunResult | None, config: FlywheelConfig) -> None:
+    """Raises ConfigError for a run that would go on as one of another workload, and lose what it found."""
+    if earlier and (earlier.workload_id, earlier.client_id) != (config.workload_id, config.client_id):
+        raise ConfigError(
+            f"Run {earlier.run_id} is of the workload {earlier.workload_id!r} of client {earlier.client_id!r}, and the "
+            f"settings name {config.workload_id!r} of {config.client_id!r}. Resume it under its own, in the form by "
+            "`overrides` with workload_id and client_id; or leave run_id empty for a new run."
+        )
 
 
 def _still_wanted(run_id: str, config: FlywheelConfig, part: PartConfig) -> set[str]:

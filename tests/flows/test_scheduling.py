@@ -253,3 +253,13 @@ async def test_a_part_that_cannot_be_done_is_refused_in_a_sentence(config: Flywh
         await run(config, part=PartConfig(of_run="run-z"))
     with pytest.raises(ValueError, match="build on an earlier run"):
         PartConfig(stages=["judge"])
+
+
+async def test_a_run_does_not_go_on_as_one_of_another_workload(config: FlywheelConfig) -> None:
+    """Whoever fills in nothing but `run_id` in the form of a deployment for any workload would lose its results."""
+    stored = RunResult("run-a", "their-router", "acme", "partial", "2026-01-01T00:00:00+00:00")
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        runs.save_run(stored)
+        with pytest.raises(ConfigError, match="Run run-a is of the workload 'their-router' of client 'acme'"):
+            await run(config)
+        assert runs.load_run("run-a") == stored
