@@ -98,7 +98,7 @@ async def check_judge_and_metrics(config: FlywheelConfig) -> None:
     judge = config.judge_config
     metrics = metrics_of(judge, config.metrics_config.arguments) if judge.enabled else []
     own = {metric.name for metric in config.metrics_config.custom}
-    require_primary(config, [metric.name for metric in metrics])
+    require_scores(config, [metric.name for metric in metrics])
     if not judge.enabled:
         return
     if taken := sorted(own & {metric.name for metric in metrics}):
@@ -109,18 +109,22 @@ async def check_judge_and_metrics(config: FlywheelConfig) -> None:
         await open_judge(judge)
 
 
-def require_primary(config: FlywheelConfig, judged: Sequence[str]) -> None:
-    """Raises: ConfigError where no score has the name of `metrics_config.primary`; verdicts would go by another one."""
+def require_scores(config: FlywheelConfig, judged: Sequence[str]) -> None:
+    """Raises: ConfigError where a score that verdicts shall go by is none that these settings compute."""
     metrics = config.metrics_config
     names = [*METRICS, *(metric.name for metric in metrics.custom), *judged]
     if config.icl_config.embedder.base_url and metrics.embedding_similarity:
         names.append(EMBEDDING_SIMILARITY)
-    of_platform = config.evaluation_config.evaluator == "nemo" and metrics.primary.startswith("nemo_")
-    if metrics.primary and metrics.primary not in names and not of_platform:
-        raise ConfigError(
-            f"metrics_config.primary is {metrics.primary!r}, which these settings do not score; name one of "
-            f"{', '.join(names)}, or leave it empty."
-        )
+    named = dict.fromkeys(config.analysis_config.thresholds_for(config.workload_id).min_score, "min_score")
+    if metrics.primary:
+        named[metrics.primary] = "metrics_config.primary"
+    by_platform = config.evaluation_config.evaluator == "nemo"
+    for name, setting in named.items():
+        if name not in names and not (by_platform and name.startswith("nemo_")):
+            raise ConfigError(
+                f"{setting} names {name!r}, which these settings do not score; name one of {', '.join(names)}, or "
+                "leave it out."
+            )
 
 
 async def judge_health(run_id: str, config: FlywheelConfig) -> list[JudgeHealth]:

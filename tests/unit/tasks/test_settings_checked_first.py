@@ -20,12 +20,18 @@ async def check(home: Path, **settings: Any) -> None:
     await check_judge_and_metrics.fn(FlywheelConfig.model_validate(document))
 
 
-async def test_a_main_score_that_nothing_computes_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+async def test_a_score_that_verdicts_shall_go_by_and_nothing_computes_is_refused_with_the_names_there_are(
+    tmp_path: Path,
+) -> None:
     for name in ("function_nam", "similarity", "embedding_similarity", "nemo_function_name"):
-        with pytest.raises(
-            ConfigError, match=f"'{name}', which these settings do not score; name one of function_name,"
-        ):
+        told = f"names '{name}', which these settings do not score; name one of function_name,"
+        with pytest.raises(ConfigError, match=f"metrics_config.primary {told}"):
             await check(tmp_path, metrics_config={"primary": name})
+        with pytest.raises(ConfigError, match=f"min_score {told}"):
+            await check(tmp_path, analysis_config={"thresholds": {"min_score": {name: 0.9}}})
+        own = [{"workload_id": "w", "min_score": {name: 0.9}}]
+        with pytest.raises(ConfigError, match=f"min_score {told}"):
+            await check(tmp_path, analysis_config={"workloads": own})
 
 
 async def test_a_main_score_of_the_judge_the_embedder_the_user_or_the_platform_is_taken(
