@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_json({"run_id": changed.run_id, **msgspec.to_builtins(test)})
     else:
-        _show(changed, test)
+        _show(changed, test, connections)
     return 4 if test.passed is False else 0
 
 
@@ -153,10 +153,13 @@ async def _test(
     )
 
 
-def _show(run: RunResult, test: LoadTest) -> None:
+def _show(run: RunResult, test: LoadTest, connections: ConnectionsConfig) -> None:
+    import shlex
+
     from flywheel.cli.show import print_table
     from flywheel.cli.terminal import console, plain
     from flywheel.report.analysis_tables import load_test_rows
+    from flywheel.report.commands import command
 
     screen = console()
     print_table(screen, f"Load tests of run {run.run_id}, newest first", load_test_rows(run))
@@ -167,6 +170,5 @@ def _show(run: RunResult, test: LoadTest) -> None:
         targets.append(f"p95 of at most {test.target_p95_ms:g} ms")
     screen.print(f"Target ({', '.join(targets)}): {'met' if test.passed else 'missed'}.")
     if test.passed:
-        screen.print(
-            plain(f"Tick it off: flywheel decide {run.run_id} {test.candidate} --by NAME --done load-test")
-        )
+        words = f"decide {run.run_id} {shlex.quote(test.candidate)} --by NAME --done load-test"
+        screen.print(plain(f"Tick it off: {command(words, connections.model_dump())}"), soft_wrap=True)

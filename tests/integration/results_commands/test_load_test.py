@@ -106,3 +106,26 @@ def test_a_load_test_without_a_rate_needs_a_log_that_tells_one(home: Path, flywh
     code, _, err = flywheel("loadtest", "second", "small", "--endpoint", "http://127.0.0.1:9/v1")
     assert code == 2
     assert "--rate" in err
+
+
+def test_a_target_that_was_met_is_ticked_off_where_the_run_is_kept(
+    home: Path, flywheel: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("FLYWHEEL_HOME")
+    with chat_server(lambda body, number: completion()) as server:
+        code, out, _ = flywheel(
+            *(
+                "loadtest",
+                "second",
+                "small",
+                "--endpoint",
+                server.base_url,
+                "--rate",
+                "20",
+                "--seconds",
+                "0.5",
+            ),
+            *("--set", f"connections.home={home}"),
+        )
+    assert code == 0
+    assert f"FLYWHEEL_HOME={home} flywheel decide second small --by NAME --done load-test" in out
