@@ -214,6 +214,11 @@ class RunResult(msgspec.Struct, frozen=True):
     expected: dict[str, Used] = {}
     part: dict[str, Any] = {}
 
+    @property
+    def is_rerun(self) -> bool:
+        """Whether it worked on the datasets of an earlier run, and so read nothing of the log."""
+        return bool(self.part.get("of_run"))
+
 
 class JudgeRun(msgspec.Struct, frozen=True):
     """What one judge model said of one evaluation of a run, under an id of its own.

@@ -118,7 +118,7 @@ async def extract_records(run_id: str, config: FlywheelConfig, history: Referenc
 
 
 async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
-    """From when on a run reads that takes up where the last finished one began.
+    """From when on a run reads that takes up where the last finished one began; reruns, which read no log, aside.
 
     It is that run's begin by our clock, not the newest time in its records: one record from a clock that is ahead
     would hide everything logged until then.
@@ -130,7 +130,7 @@ async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
     begins = [
         datetime.fromisoformat(run.started_at)
         for run in earlier
-        if run.run_id != run_id and run.status in ("completed", "partial")
+        if run.run_id != run_id and run.status in ("completed", "partial") and not run.is_rerun
     ]
     overlap = timedelta(minutes=config.logs.overlap_minutes)
     return max(begins) - overlap if begins else None

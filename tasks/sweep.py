@@ -124,25 +124,30 @@ async def survey(config: FlywheelConfig, settings: SweepConfig) -> list[Workload
 
     def look(progress: Progress) -> list[Workload]:
         with contextlib.closing(runs):
-            return [_workload(summary, runs, logs, settings, busy) for summary in logs.workloads(progress)]
+            return [
+                workload_as_found(summary, runs, logs, settings, busy) for summary in logs.workloads(progress)
+            ]
 
     return await in_thread("survey", look)
 
 
-def _workload(
+def workload_as_found(
     summary: WorkloadSummary,
     runs: RunStore,
     logs: LogStore,
     settings: SweepConfig,
     busy: set[tuple[str, str]],
 ) -> Workload:
+    """One workload of the log with what the history knows of it; `busy` are those with a run under way."""
     workload, client = summary.workload_id, summary.client_id
     if workload is None or client is None:
         return Workload(workload, client, summary.records, fresh=summary.records)
     earlier = runs.list_runs(workload, client, RUNS_LOOKED_THROUGH)
-    last = next((run for run in earlier if run.status in WITH_RESULTS and run.finished_at), None)
-    began = datetime.fromisoformat(last.started_at) if last else None
-    ended = datetime.fromisoformat(str(last.finished_at)) if last else None
+    with_results = [run for run in earlier if run.status in WITH_RESULTS and run.finished_at]
+    last = with_results[0] if with_results else None  # what a rerun found counts, though it read nothing new
+    read = next((run for run in with_results if not run.is_rerun), None)
+    began = datetime.fromisoformat(read.started_at) if read else None
+    ended = datetime.fromisoformat(str(read.finished_at)) if read else None
     fresh = summary.records
     # Counting reads the log, so it is done only where it can change what the sweep does.
     if began is not None and ended is not None:

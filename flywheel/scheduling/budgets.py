@@ -75,7 +75,7 @@ def used_by(run: RunResult, candidates: Mapping[str, CandidateConfig], prices: S
 
 def _done_in(run: RunResult, result: CandidateResult) -> CandidateResult:
     """The result without evaluations and a fine-tune that a rerun took over from an earlier run."""
-    if not run.part.get("of_run"):
+    if not run.is_rerun:
         return result
     part = PartConfig.model_validate(run.part)
     began = datetime.fromisoformat(run.started_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def config_at(home: Path, **logs: object) -> FlywheelConfig:
 
 
 async def keep(
-    config: FlywheelConfig, run_id: str, day: int, status: RunStatus, client: str = "acme"
+    config: FlywheelConfig, run_id: str, day: int, status: RunStatus, client: str = "acme", **more: Any
 ) -> None:
     run = RunResult(
         run_id=run_id,
@@ -36,6 +37,7 @@ async def keep(
         client_id=client,
         status=status,
         started_at=(FIRST + timedelta(days=day)).isoformat(),
+        **more,
     )
     with contextlib.closing(await open_run_store(config.connections)) as runs:
         runs.save_run(run)
@@ -50,6 +52,7 @@ async def test_a_run_reads_from_shortly_before_the_last_finished_one_began(tmp_p
     await keep(config, "stopped", 3, "cancelled")
     await keep(config, "now", 4, "running")
     await keep(config, "of another", 5, "completed", client="other")
+    await keep(config, "rerun", 6, "completed", part={"of_run": "second", "stages": ["judge"]})
     assert await watermark("now", config) == FIRST + timedelta(days=1) - timedelta(minutes=30)
 
 

@@ -1,10 +1,20 @@
-"""What a sweep asks of a server that answers with a page at a time."""
+"""What a sweep makes of the history and the log, and of a server that answers with a page at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
 
-from tasks.sweep import PAGE, all_pages
+from blocks.history.sqlite_run_store import SqliteRunStore
+from blocks.logs.file_log_store import FileLogStore
+from blocks.ports import WorkloadSummary
+from flywheel.config.sweep import SweepConfig
+from flywheel.results import RunResult
+from tasks.sweep import PAGE, all_pages, workload_as_found
 
 
 @pytest.mark.parametrize("number", [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])
@@ -15,3 +25,24 @@ async def test_everything_is_found_once_however_many_pages_there_are(number: int
         return there[offset : offset + PAGE]
 
     assert await all_pages(page) == there
+
+
+def test_an_evaluation_is_as_old_as_the_log_that_it_was_of_whatever_was_done_again_since(
+    tmp_path: Path,
+) -> None:
+    now = datetime.now(UTC)
+
+    def days_ago(days: int) -> str:
+        return (now - timedelta(days=days)).isoformat()
+
+    record = {"workload_id": "w", "client_id": "c", "timestamp": days_ago(10), "request": {}, "response": {}}
+    (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n")
+    summary = WorkloadSummary("w", "c", 500, [], days_ago(60), days_ago(0), 0.0)
+    with contextlib.closing(SqliteRunStore(tmp_path / "runs.sqlite")) as runs:
+        runs.save_run(RunResult("first", "w", "c", "completed", days_ago(30), days_ago(30)))
+        again = {"of_run": "first", "stages": ["judge"]}
+        runs.save_run(RunResult("again", "w", "c", "completed", days_ago(1), days_ago(1), part=again))
+        found = workload_as_found(summary, runs, FileLogStore(tmp_path), SweepConfig(fresh_days=7), set())
+
+    assert found.evaluated_at == datetime.fromisoformat(days_ago(30))
+    assert found.fresh == 1
