@@ -36,6 +36,7 @@ from flywheel.curation.leakage import check_leakage
 from flywheel.curation.split import split
 from flywheel.curation.split_history import split_with_history
 from flywheel.curation.validate_stage import validate
+from flywheel.curation.validation_report import telling_refusals
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.errors import DatasetError
@@ -176,7 +177,8 @@ async def split_records(
     if not history.counts["runs"]:
 
         def make(out: Path, progress: Progress) -> dict[str, Any]:
-            return split(source, out, config.data_split_config, progress)
+            with telling_refusals(validated.counts):
+                return split(source, out, config.data_split_config, progress)
 
         return await find_or_make(config, "split", _key([source], settings), make)
 
@@ -184,9 +186,10 @@ async def split_records(
         standing = standing_of(
             memory, records, source, config.history_config, config.dedup_config.similarity_threshold
         )
-        return split_with_history(
-            source, out, config.data_split_config, standing, records, progress, of_all_records(config)
-        )
+        with telling_refusals(validated.counts):
+            return split_with_history(
+                source, out, config.data_split_config, standing, records, progress, of_all_records(config)
+            )
 
     settings |= {
         "history": config.history_config.model_dump(),

@@ -25,6 +25,7 @@ from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE
 from flywheel.curation.split import split
 from flywheel.curation.validate_stage import FEW_RECORDS, Validation
+from flywheel.curation.validation_report import telling_refusals
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.errors import DataError
@@ -81,7 +82,10 @@ def curate(
                 "deduplicate",
                 lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all, refuse=refuse),
             )
-            steps.run("split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress))
+            with telling_refusals(steps.counts["validate"]):
+                steps.run(
+                    "split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress)
+                )
             steps.run(
                 "leakage",
                 lambda to: check_leakage(

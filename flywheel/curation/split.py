@@ -107,8 +107,7 @@ def check_enough(table: pa.Table, clusters: Sequence[Cluster], config: DataSplit
     found = f"{usable} usable {_records(usable)} read, {rows} left after duplicates were removed"
     if not rows:
         raise TooFewRecordsError(
-            "No usable records were read. Check logs.path, workload_id, client_id and the time window, and the "
-            "reasons in the rejected file."
+            "No usable records were read. Check logs.path, workload_id, client_id and the time window."
         )
     if rows < config.min_total_records:
         raise TooFewRecordsError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from flywheel.curation.verdicts import Keep
+from flywheel.errors import TooFewRecordsError
 
 EXAMPLES = 20
 
@@ -72,3 +75,19 @@ class ValidationReport(msgspec.Struct):
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
+
+
+@contextmanager
+def telling_refusals(validated: Mapping[str, Any]) -> Iterator[None]:
+    """Add to a `TooFewRecordsError` of the block what validation refused: that may be why there are too few.
+
+    `validated`: what `ValidationReport.as_dict` gives.
+    """
+    try:
+        yield
+    except TooFewRecordsError as error:
+        if not validated.get("invalid"):
+            raise
+        by_count = sorted(validated["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
+        reasons = ", ".join(f"{count} {name}" for name, count in by_count)
+        raise TooFewRecordsError(f"{error} Validation refused {validated['invalid']}: {reasons}.") from error

@@ -35,6 +35,17 @@ def test_too_few_records_name_the_numbers_and_the_setting(tmp_path: Path) -> Non
     assert_fails(run, 3, tmp_path, "30", "min_total_records")
 
 
+def test_records_that_validation_refused_are_named_by_their_reasons_where_too_few_are_left(
+    tmp_path: Path,
+) -> None:
+    # no rejected file is left of a run that fails, so the reasons have no other place to stand
+    silent = {"choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}]}
+    records = many_records(30, response=silent)
+    records[0] = {**records[0], "request": None}
+    run = curate(write_records(tmp_path / "log.jsonl", records), tmp_path / "out", workload="w", client="c")
+    assert_fails(run, 3, tmp_path, "No usable records", "refused 30: 29 empty_answer, 1 missing_request.")
+
+
 def test_an_evaluation_set_too_large_after_deduplication_names_the_numbers_and_the_setting(
     tmp_path: Path,
 ) -> None:
