@@ -13,12 +13,17 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from blocks.elasticsearch.connection import connect
 from blocks.elasticsearch.failures import reason_of, translated
+from blocks.elasticsearch.mapping import check_mapping
 from blocks.elasticsearch.settings import ElasticsearchSettings, settings_from_environment
 from blocks.elasticsearch.template import MAPPINGS
 from flywheel.errors import DataError, FlywheelError
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
 
 LONGEST = 3_600.0  # seconds of copying; the server goes on after that, and one may look again later
 
@@ -26,13 +31,15 @@ LONGEST = 3_600.0  # seconds of copying; the server goes on after that, and one 
 def mend(settings: ElasticsearchSettings, source: str, destination: str) -> int:
     """Copy all documents of `source`, and say how many there are.
 
-    Raises: DataError when documents do not fit or the two are the same; RemoteError.
+    Raises: DataError when documents or the destination do not fit, or the two are the same; RemoteError.
     """
     if source == destination:
         raise DataError("An index cannot be copied into itself; name another destination.")
     once = replace(settings, index=source, attempts=1)  # trying again would copy side by side
     with translated(once), connect(once) as client:
-        if not client.indices.exists(index=destination):
+        if client.indices.exists(index=destination):
+            _require_fit(client, replace(once, index=destination))
+        else:
             client.indices.create(index=destination, mappings=MAPPINGS)
         result = (
             client.options(request_timeout=LONGEST)
@@ -45,6 +52,16 @@ def mend(settings: ElasticsearchSettings, source: str, destination: str) -> int:
             f"{reason_of(failures[0].get('cause', {}))}. Others were copied."
         )
     return int(result["total"])
+
+
+def _require_fit(client: Elasticsearch, settings: ElasticsearchSettings) -> None:
+    try:
+        check_mapping(client, settings)
+    except DataError as error:
+        raise DataError(
+            f"The destination {settings.index} is there, and its mapping is not right either; name one that is not "
+            "there yet. Nothing was copied."
+        ) from error
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -18,6 +18,7 @@ from blocks.elasticsearch.block import ElasticsearchLogs
 from blocks.elasticsearch.connection import connect
 from blocks.elasticsearch.discovery import discover
 from blocks.elasticsearch.mapping import check_mapping
+from blocks.elasticsearch.mend import mend
 from blocks.elasticsearch.settings import ElasticsearchSettings
 from blocks.elasticsearch.store import ElasticsearchLogStore
 from blocks.elasticsearch.template import MAPPINGS, put_template
@@ -93,6 +94,14 @@ def test_the_command_that_is_named_mends_the_index_and_may_be_repeated(
         assert (done.returncode, done.stderr) == (0, "")
         assert f"4 documents of {found}" in done.stdout
     assert ids(read(store(settings, f"{found}-mended"))) == ["r0", "r1", "r2"]
+
+
+def test_nothing_is_copied_into_an_index_that_is_not_fit_either(
+    settings: ElasticsearchSettings, load: Load
+) -> None:
+    found, other = (load(name, [record(0)], None) for name in ("dynamic", "another"))
+    with pytest.raises(DataError, match=f"{other} is there, and its mapping is not right either"):
+        mend(settings, found, other)
 
 
 @pytest.mark.parametrize(
