@@ -46,6 +46,7 @@ from flywheel.evaluation.schema_view import (
 _DEEPEST = 64
 _MOST_STEPS = 20_000
 _LONGEST_PAIRED = 200
+_WHOLE_FLOATS = 2**53
 
 
 def equal_values(reference: Any, candidate: Any, schema: Any = None) -> bool:
@@ -170,13 +171,18 @@ def _same_instant(reference: str, candidate: str) -> bool:
 
 
 def _equal_numbers(reference: int | float, candidate: int | float) -> bool:
-    if isinstance(reference, int) and isinstance(candidate, int):
+    if _is_whole(reference) and _is_whole(candidate):
         return reference == candidate
     try:
         # The last digits of a fraction depend on who printed it.
         return math.isclose(reference, candidate, rel_tol=1e-9)
     except OverflowError:  # a whole number beyond every float
         return False
+
+
+def _is_whole(number: int | float) -> bool:
+    # A larger float stands for its neighbours too.
+    return isinstance(number, int) or (number.is_integer() and abs(number) < _WHOLE_FLOATS)
 
 
 def _as_the_schema_says(text: str, schema: Schema) -> Any:
