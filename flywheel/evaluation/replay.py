@@ -2,6 +2,8 @@
 
 What decides an answer is sent as it was logged. What only concerns transport, billing or bookkeeping is left out
 without a word. Every other difference between what was logged and what is sent is an override, and is recorded.
+Calls in the spelling of the older API (`functions`, `function_call`) go out as tools: servers of open models know no
+other, and a model is trained on rows that have them so.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from flywheel.config import EvaluationConfig
+from flywheel.datasets.training_rows import trainer_messages
 from flywheel.errors import DataError
 from flywheel.records.arguments import with_arguments_as_strings
 
@@ -19,8 +22,6 @@ REPLAYED = frozenset(
         "tools",
         "tool_choice",
         "parallel_tool_calls",
-        "functions",
-        "function_call",
         "temperature",
         "top_p",
         "max_tokens",
@@ -81,14 +82,14 @@ def replay(request: Mapping[str, Any], model: str, config: EvaluationConfig) -> 
         raise DataError("an evaluation item has no messages to ask; build the dataset again.")
     body: dict[str, Any] = {"model": model}
     overrides: dict[str, Any] = {}
-    for field, value in request.items():
+    for field, value in _with_tools(request, messages).items():
         if value is None or field in WITHOUT_EFFECT:
             continue
         if field in REPLAYED:
             body[field] = value
         else:
             overrides[field] = None
-    on_the_wire = with_arguments_as_strings({"messages": messages})["messages"]
+    on_the_wire = with_arguments_as_strings({"messages": body["messages"]})["messages"]
     body["messages"] = [_message(message) for message in on_the_wire]
     if not body.get(
         "tools", True
@@ -103,6 +104,24 @@ def replay(request: Mapping[str, Any], model: str, config: EvaluationConfig) -> 
     elif bound not in body:
         body[bound] = overrides[bound] = config.default_max_tokens
     return Replay(body, overrides)
+
+
+def _with_tools(request: Mapping[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """The request with `tools`, `tool_choice` and `tool_calls` for what the older API called otherwise."""
+    new = {field: value for field, value in request.items() if field not in ("functions", "function_call")}
+    functions, choice = request.get("functions"), request.get("function_call")
+    if functions and not new.get("tools"):
+        new["tools"] = [{"type": "function", "function": function} for function in functions]
+        if choice is not None:
+            new["tool_choice"] = (
+                choice if isinstance(choice, str) else {"type": "function", "function": choice}
+            )
+    if any(
+        isinstance(message, Mapping) and (message.get("function_call") or message.get("role") == "function")
+        for message in messages
+    ):
+        new["messages"] = trainer_messages(messages, parse_function_arguments=False)
+    return new
 
 
 def summary_of_overrides(overrides: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

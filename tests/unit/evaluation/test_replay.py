@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
 from flywheel.config import EvaluationConfig
+from flywheel.datasets.training_rows import training_line
 from flywheel.errors import DataError
 from flywheel.evaluation.replay import replay, summary_of_overrides
 from tests.unit.evaluation.cases import WEATHER
@@ -126,9 +128,35 @@ def test_an_empty_tool_list_is_not_sent() -> None:
     assert not {"tools", "tool_choice"} & body.keys()
 
 
-def test_the_older_function_choice_is_replayed_untouched() -> None:
-    request = {"messages": LOGGED["messages"], "functions": [], "function_call": {"name": "f"}}
-    assert replay(request, "small", PLAIN).body["function_call"] == {"name": "f"}
+def test_calls_of_the_older_api_are_asked_for_as_a_model_learns_them() -> None:
+    """Servers of open models read no `functions`: asked so, the small model would not even see its tools."""
+    called = {"role": "assistant", "content": None}
+    request = {
+        "messages": [
+            {"role": "user", "content": "Bonn?"},
+            {**called, "function_call": {"name": "get_weather", "arguments": {"city": "Bonn"}}},
+            {"role": "function", "name": "get_weather", "content": "sunny"},
+            {"role": "user", "content": "And Rome?"},
+        ],
+        "functions": [WEATHER["function"]],
+        "function_call": {"name": "get_weather"},
+        "max_tokens": 64,
+    }
+    answer = {**called, "function_call": {"name": "get_weather", "arguments": '{"city":"Rome"}'}}
+    logged, said = json.dumps(request).encode(), json.dumps({"choices": [{"message": answer}]}).encode()
+    row = json.loads(training_line(logged, said, 0, "uafu", parse_function_arguments=False))
+
+    body, overrides = replay(request, "small", PLAIN)
+
+    assert body == {
+        "model": "small",
+        "messages": row["messages"][:-1],
+        "tools": row["tools"],
+        "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
+        "max_tokens": 64,
+    }
+    assert row["tools"] == [WEATHER]
+    assert overrides == {}
 
 
 @pytest.mark.parametrize("request_", [{}, {"messages": []}, {"messages": None}, {"messages": "hi"}])
