@@ -26,6 +26,7 @@ from prefect.logging import get_logger
 
 from flywheel.progress import listener
 from flywheel.scheduling.slots import UNKNOWN_SECONDS, Claim, startable
+from tasks.pages import PAGE, all_pages
 from tasks.slot_lease import GPU_LIMIT, NOT_FOUND, Lease, take, with_server
 
 CLAIM_PREFIX = "flywheel_gpu_claim_"
@@ -151,11 +152,12 @@ async def _look(
 
 
 async def _waiting(client: PrefectClient) -> list[Variable]:
-    reply = await client.request(
-        "POST", "/variables/filter", json={"variables": {"name": {"like_": CLAIM_PREFIX}}, "limit": 200}
-    )
-    found = Variable.model_validate_list(reply.json())
-    return [variable for variable in found if variable.name.startswith(CLAIM_PREFIX)]
+    async def page(offset: int) -> list[Variable]:
+        wanted = {"variables": {"name": {"like_": CLAIM_PREFIX}}, "sort": "NAME_ASC", "limit": PAGE}
+        reply = await client.request("POST", "/variables/filter", json={**wanted, "offset": offset})
+        return Variable.model_validate_list(reply.json())
+
+    return [variable for variable in await all_pages(page) if variable.name.startswith(CLAIM_PREFIX)]
 
 
 def _claim(variable: Variable) -> tuple[Claim, float] | None:

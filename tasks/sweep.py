@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from prefect import runtime, task
@@ -40,15 +40,13 @@ from flywheel.report.bounded import bounded
 from flywheel.report.sweep import coverage_sentence, sweep_rows
 from flywheel.results import RunResult
 from flywheel.scheduling.sweep_plan import Chosen, SweepPlan, Workload
+from tasks.pages import PAGE, all_pages
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
 from tasks.slot_lease import with_server
 
-T = TypeVar("T")
 FLOW = "flywheel"
 OF_FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW]))
-PAGE = 200
-"""Most that a Prefect server gives in one answer."""
 EXCLUDED = "flywheel_excluded_workloads"
 UNDER_WAY = [
     StateType.SCHEDULED,
@@ -220,16 +218,6 @@ async def _under_way() -> set[tuple[str, str]]:
         if not later:  # tomorrow's run of a schedule keeps nobody from running today
             busy.add((str(config.get("workload_id")), str(config.get("client_id"))))
     return busy
-
-
-async def all_pages(page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
-    """Everything that a server has, which answers with a page at a time."""
-    found: list[T] = []
-    while more := await page(len(found)):
-        found += more
-        if len(more) < PAGE:
-            break
-    return found
 
 
 async def start(template: Template, chosen: Chosen) -> UUID:

@@ -1,4 +1,4 @@
-"""What a sweep makes of the history and the log, and of a server that answers with a page at a time."""
+"""What a sweep makes of the history and the log."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import WorkloadSummary
 from flywheel.config.sweep import SweepConfig
 from flywheel.results import RunResult
-from tasks.sweep import PAGE, all_pages, workload_as_found
-
-
-@pytest.mark.parametrize("number", [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])
-async def test_everything_is_found_once_however_many_pages_there_are(number: int) -> None:
-    there = list(range(number))
-
-    async def page(offset: int) -> list[int]:
-        return there[offset : offset + PAGE]
-
-    assert await all_pages(page) == there
+from tasks.sweep import workload_as_found
 
 
 def test_an_evaluation_is_as_old_as_the_log_that_it_was_of_whatever_was_done_again_since(
