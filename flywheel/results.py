@@ -112,7 +112,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     `primary` names the score that stands for the whole in tables. `error` set means that it was not run, or not to
     its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC. `specialist` is where the items and
     the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
-    `in_context` is where the items lie with the examples that they were asked with.
+    `in_context` is where the items lie with the examples that they were asked with. `notes` are sentences on scores
+    that could not be computed of some answers.
     """
 
     eval_type: EvalType
@@ -130,6 +131,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     error: str | None = None
     specialist: str | None = None
     in_context: str | None = None
+    notes: list[str] = []
 
 
 class LossPoint(msgspec.Struct, frozen=True):

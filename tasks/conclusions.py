@@ -179,6 +179,8 @@ class Conclusions:
             for evaluation in candidate.evaluations:
                 if evaluation.predictions is None or evaluation.primary is None:
                     continue
+                who = f"{candidate.candidate}, {evaluation.eval_type}"
+                self._notes += [f"{who}: {note}" for note in evaluation.notes]
                 predictions = _read_predictions(stored_file(self._store, evaluation.predictions))
                 yield _Answers(
                     candidate,

@@ -102,7 +102,7 @@ async def evaluate(
                 predictions = await run_evaluation(
                     asked, ask, partial, settings.concurrency, progress, stage=stage
                 )
-        predictions = await with_all_scores(items, predictions, config, store, partial, progress)
+        predictions, notes = await with_all_scores(items, predictions, config, store, partial, progress)
     published = _publish(store, name, partial)
     finished = datetime.now(UTC)
     evaluation = aggregate(
@@ -118,7 +118,7 @@ async def evaluate(
         runtime_seconds=round(time.monotonic() - clock, 3),
         primary=config.metrics_config.primary,
     )
-    return msgspec.structs.replace(evaluation, in_context=icl.uri if icl else None)
+    return msgspec.structs.replace(evaluation, in_context=icl.uri if icl else None, notes=notes)
 
 
 def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:

@@ -24,8 +24,8 @@ async def with_all_scores(
     store: DatasetStore,
     file: Path,
     progress: Progress,
-) -> Sequence[Prediction]:
-    """`predictions` with every score that the settings ask for, left in `file` too; what failed is a warning.
+) -> tuple[Sequence[Prediction], list[str]]:
+    """`predictions` with every score that the settings ask for, left in `file` too, and sentences on what failed.
 
     Args:
         items: The evaluation's items as they were logged, in any order.
@@ -36,4 +36,4 @@ async def with_all_scores(
         get_run_logger().warning("%s", warning)
     if found is not predictions:
         await asyncio.to_thread(write_predictions, file, found)
-    return found
+    return found, warnings

@@ -165,13 +165,18 @@ async def test_a_run_scores_by_rules_functions_commands_and_meaning(
     config: FlywheelConfig, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.py"
-    own.write_text("def short(request, reference, response):\n    return True\n", encoding="utf-8")
+    own.write_text(
+        "def short(request, reference, response):\n    return True\n"
+        "def broken(request, reference, response):\n    raise ValueError('no table for it')\n",
+        encoding="utf-8",
+    )
     metrics = MetricsConfig.model_validate(
         {
             "primary": "short",
             "arguments": [{"argument": "order_id", "compare": "ignore"}],
             "custom": [
                 {"name": "short", "function": f"{own}:short"},
+                {"name": "broken", "function": f"{own}:broken"},
                 {"name": "suite", "command": [sys.executable, "-S", "-c", "raise SystemExit(1)"]},
             ],
         }
@@ -187,3 +192,8 @@ async def test_a_run_scores_by_rules_functions_commands_and_meaning(
     assert evaluation.scores["embedding_similarity"].n > 0
     predictions = await lines(changed, evaluation.predictions or "")
     assert all({"short", "suite"} <= set(p["scores"]) for p in predictions)  # type: ignore[call-overload]
+    assert evaluation.scores["broken"].n == 0
+    assert result.analysis is not None
+    (told,) = [note for note in result.analysis.notes if "broken" in note]
+    assert told.startswith("alpha, base-eval: The metric broken failed on 30 answers")
+    assert "no table for it" in told
