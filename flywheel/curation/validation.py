@@ -54,6 +54,8 @@ class Validator:
     def _usable(self, request: bytes, response: bytes) -> Keep:
         said, frame, opening = self._openings.take_apart(request)
         messages = check_messages(said, 0 if opening is None else len(opening.messages))
+        if frame.misfit is not None:
+            raise RuleBroken("bad_tools", f"request.{frame.misfit} is no list of tools, each with its name")
         decoded = _decode(response)
         if not isinstance(decoded, dict):
             raise RuleBroken("missing_response", "the response is not an object")

@@ -51,6 +51,7 @@ REASONS = {
     "no_messages": "the request has no messages",
     "bad_message": "a message has no usable content",
     "bad_role": "a message has a role that the API does not know",
+    "bad_tools": "the request's tools are no list of tools, or one is a function without a name",
     "no_answer": "the response has no choices",
     "empty_answer": "no choice has content or tool calls",
     "truncated_answer": "the answer was cut off",

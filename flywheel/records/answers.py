@@ -50,7 +50,8 @@ def says_something(message: Any) -> bool:
 
 def is_cut_off(choice: Mapping[str, Any]) -> bool:
     """Whether the answer ended before the model was done: out of tokens, or stopped by a filter."""
-    return choice.get("finish_reason") in CUT_OFF
+    reason = choice.get("finish_reason")
+    return isinstance(reason, str) and reason in CUT_OFF
 
 
 def answer_class(message: Mapping[str, Any]) -> str:

@@ -41,23 +41,41 @@ class Frame:
     Attributes:
         rest: The other keys, values as JSON.
         offered: JSON of the tools, or of the older functions; None where there are none.
+        misfit: Which key's tools are none that the API knows, such as a text in place of the list; None if all are.
         tools_hash, settings_hash: Of the canonical tools, and of everything else but `VOLATILE` keys, 16
         bytes each.
     """
 
-    __slots__ = ("offered", "rest", "settings_hash", "tools_hash")
+    __slots__ = ("misfit", "offered", "rest", "settings_hash", "tools_hash")
 
     def __init__(self, rest: Mapping[str, bytes]) -> None:
         self.rest = rest
         self.offered = next(
             (rest[k] for k in ("tools", "functions") if rest.get(k, b"null") != b"null"), None
         )
-        self.tools_hash = _hash_of({k: v for k, v in rest.items() if k in _TOOL_KEYS})
-        self.settings_hash = _hash_of({k: v for k, v in rest.items() if k not in _TOOL_KEYS | VOLATILE})
+        tools = _decoded({k: v for k, v in rest.items() if k in _TOOL_KEYS})
+        self.misfit = next((name for name, value in tools.items() if not _are_tools(name, value)), None)
+        self.tools_hash = _hash_of(tools)
+        self.settings_hash = _hash_of(
+            _decoded({k: v for k, v in rest.items() if k not in _TOOL_KEYS | VOLATILE})
+        )
 
 
-def _hash_of(fields: Mapping[str, bytes]) -> bytes:
-    values = {name: plain_value(msgspec.json.decode(raw)) for name, raw in fields.items()}
+def _are_tools(name: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+        return False
+    # A tool that is no function, as hosted APIs have them, says what it is under another key.
+    functions = value if name == "functions" else [tool["function"] for tool in value if "function" in tool]
+    return all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in functions)
+
+
+def _decoded(fields: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: plain_value(msgspec.json.decode(raw)) for name, raw in fields.items()}
+
+
+def _hash_of(values: Mapping[str, Any]) -> bytes:
     said = {name: value for name, value in values.items() if value not in (None, [])}
     return hashlib.blake2b(encode_deterministic(said), digest_size=HASH_BYTES).digest()
 

@@ -64,7 +64,7 @@ def tool_calls(message: Mapping[str, Any]) -> list[ToolCall]:
     candidate gets no credit for them.
     """
     calls = [
-        ToolCall(entry.get("id"), entry["function"]["name"], entry["function"].get("arguments"))
+        ToolCall(_id_of(entry), entry["function"]["name"], entry["function"].get("arguments"))
         for entry in message.get("tool_calls") or ()
         if is_function_call(entry)
     ]
@@ -72,6 +72,11 @@ def tool_calls(message: Mapping[str, Any]) -> list[ToolCall]:
     if not calls and isinstance(legacy, dict) and isinstance(legacy.get("name"), str):
         calls.append(ToolCall(None, legacy["name"], legacy.get("arguments")))
     return calls
+
+
+def _id_of(entry: Mapping[str, Any]) -> str | None:
+    name = entry.get("id")
+    return name if isinstance(name, str) else None
 
 
 def is_function_call(entry: Any) -> bool:

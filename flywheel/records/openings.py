@@ -109,6 +109,7 @@ def _is_plain_system(message: Any) -> bool:
     return (
         isinstance(message, dict)
         and message.keys() == {"role", "content"}
+        and isinstance(message["role"], str)
         and message["role"] in SYSTEM_ROLES
         and isinstance(message["content"], str)
     )

@@ -54,6 +54,7 @@ def keep(asked: Any, answered: Any, **settings: Any) -> Keep:
         ([{"content": "hi"}], "bad_role"),
         ([{"role": None, "content": "hi"}], "bad_role"),
         ([{"role": ["user"], "content": "hi"}], "bad_role"),
+        ([{"role": ["system"], "content": "hi"}, USER], "bad_role"),
         ([{"role": "User", "content": "hi"}], "bad_role"),
         ([USER, TOOL], "tool_call_id_unmatched"),
         ([USER, TOOL, ASKED], "tool_call_id_unmatched"),  # the result stands before the call
@@ -203,6 +204,20 @@ def test_of_several_choices_the_first_usable_one_is_used() -> None:
 def test_no_tools_in_any_spelling_is_fine(tools: Any) -> None:
     asked = {key: value for key, value in request(tools=tools).items() if value is not ...}
     assert keep(asked, FINE).violations == []
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [{"tools": "track"}, {"tools": {}}, {"tools": [5]}, {"functions": "track"}, {"functions": [{}]}]
+    + [{"tools": [{"type": "function", "function": function}]} for function in (None, {}, {"name": 3})],
+)
+def test_tools_that_the_api_does_not_know_are_refused(offered: dict[str, Any]) -> None:
+    # one such record among a million would stop the steps that read the tools
+    assert reason({"messages": [USER], **offered}, FINE) == "bad_tools"
+
+
+def test_a_tool_of_a_hosted_api_that_is_no_function_is_fine() -> None:
+    keep(request(tools=[{"type": "web_search"}, *TOOLS]), FINE)
 
 
 def test_any_number_of_tools_with_any_number_of_parameters_is_fine() -> None:

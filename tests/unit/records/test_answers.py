@@ -23,6 +23,7 @@ CUT = {"finish_reason": "length", "message": {"role": "assistant", "content": "h
         ([CUT, TEXT], 1),
         ([EMPTY, CUT], 1),
         ([EMPTY], None),
+        ([{**TEXT, "finish_reason": ["length"]}], 0),
         ([], None),
         (None, None),
         ([3, {"message": None}, TEXT], 2),

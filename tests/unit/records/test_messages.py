@@ -56,6 +56,11 @@ def test_what_is_not_a_function_call_is_not_counted_as_one() -> None:
     assert tool_calls({"tool_calls": None}) == []
 
 
+def test_an_id_that_is_no_text_is_none() -> None:
+    entry = {"id": {"a": 1}, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert [call.id for call in tool_calls({"tool_calls": [entry]})] == [None]
+
+
 def test_the_older_function_call_is_a_call() -> None:
     (call,) = tool_calls({"function_call": {"name": "f", "arguments": "{}"}})
     assert (call.name, call.arguments) == ("f", "{}")
