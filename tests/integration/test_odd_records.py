@@ -69,5 +69,5 @@ def test_no_record_however_odd_ends_the_curation_of_the_others(tmp_path: Path) -
     refused = [row["reason"] for row in lines_of(tmp_path / "out/rejected.jsonl")]
     used = funnel["train"] + funnel["validation"] + funnel["evaluation"]
     assert used + len(refused) == RECORDS
-    assert set(refused) <= REASONS.keys() | {"near_duplicate", "exact_duplicate", "duplicate_id"}
+    assert set(refused) <= REASONS.keys() | {"near_duplicate", "exact_duplicate", "duplicate_id", "leak"}
     assert len(set(refused)) > 8
