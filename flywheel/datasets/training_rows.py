@@ -121,16 +121,19 @@ def _assistant(
     if row["content"] is None:
         row["content"] = ""
     if message.get("tool_calls") or message.get("function_call"):
-        calls = [_call(call, position, parse_function_arguments) for call in tool_calls(message)]
+        calls = [
+            _call(call, f"call_{position}" + (f"_{number}" if number else ""), parse_function_arguments)
+            for number, call in enumerate(tool_calls(message))
+        ]
         if calls:
             row["tool_calls"] = calls
     return row
 
 
-def _call(call: ToolCall, position: int, parse_function_arguments: bool) -> dict[str, Any]:
+def _call(call: ToolCall, own_id: str, parse_function_arguments: bool) -> dict[str, Any]:
     convert = arguments_as_object if parse_function_arguments else arguments_as_string
     function = {"name": call.name, "arguments": convert(call.arguments)}
-    return {"id": call.id or f"call_{position}", "type": "function", "function": function}
+    return {"id": call.id or own_id, "type": "function", "function": function}
 
 
 def _tools(request: _Request) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from flywheel.datasets.examples import example_turns, with_own_ids
 from tests.unit.datasets.icl_sets import PLACES, THINGS, calls_of, icl
 from tests.unit.datasets.tables import SYSTEM, TOOL_NAMES, Call, tool
 
@@ -78,3 +79,12 @@ def test_an_item_without_a_system_message_gets_one_for_the_text(tmp_path: Path) 
     ]
     rows, _, _ = icl(tmp_path, bare, placement="system_text")
     assert all([m["role"] for m in row["request"]["messages"]] == ["system", "user"] for row in rows)
+
+
+def test_parallel_calls_that_were_logged_without_ids_are_answered_one_by_one() -> None:
+    calls = [{"type": "function", "function": {"name": "find", "arguments": {"n": n}}} for n in (1, 2)]
+    answer = {"role": "assistant", "content": None, "tool_calls": calls}
+    turns = with_own_ids(example_turns([{"role": "user", "content": "both"}], answer, False), 1)
+    made = [call["id"] for call in turns[1]["tool_calls"]]
+    assert len(set(made)) == 2
+    assert [turn["tool_call_id"] for turn in turns[2:]] == made
