@@ -7,10 +7,9 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 # Modules are compiled when they are first imported: doing so for all of them takes a minute, and few are used.
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
-# Whole files go to three processes, which share nothing; each computes in one thread, and two cores have time for a third,
-# since tests of servers wait a lot. They go folder by folder, so that a folder's Prefect server starts once in each process,
-# and the many small files fill the end.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Whole files go to two processes, which share nothing; each computes in one thread. They go folder by folder, so
+# that a folder's Prefect server starts once in each process, and the many small files fill the end.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo server test fast browser check lint format types clean
 

@@ -94,8 +94,13 @@ async def workers(tmp_path: Path) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            # Prefect's worker looks after its pool once more, and now and then does not end; that is not tried here.
             worker.terminate()
-            await asyncio.wait_for(worker.wait(), 120)  # it looks after its pool once more
+            try:
+                await asyncio.wait_for(worker.wait(), 20)
+            except TimeoutError:
+                worker.kill()
+                await worker.wait()
 
 
 async def run(config: FlywheelConfig, run_id: str) -> RunResult:
