@@ -80,7 +80,7 @@ def demo_config(logs: str) -> FlywheelConfig:
         description="The demo: can a model of 135 million parameters route support requests?",
         logs=LogsConfig(path=logs),
         data_split_config=DataSplitConfig(eval_size=40, val_ratio=0.05, limit=500),
-        icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=2),
+        icl_config=IclConfig(max_context_length=2048, reserved_tokens=128, max_examples=3),
         training_config=TrainingConfig(epochs=1, learning_rate=2e-3),
         evaluation_config=EvaluationConfig(concurrency=40, default_max_tokens=64),
         candidates=[CandidateConfig(name="smollm2-rank16", model=MODEL)],
