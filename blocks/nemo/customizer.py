@@ -11,6 +11,7 @@ from blocks.nemo.connection import Waits
 from blocks.nemo.customization_jobs import FINISHED, Job, JobStatus, read_job, read_status
 from blocks.nemo.entity_store import TAG
 from blocks.nemo.http import Service
+from blocks.nemo.tagged_jobs import attempts_at, running_work
 from blocks.nemo.waiting import Patience, looked_at, uninterrupted, until_gone
 from blocks.ports import FineTuneRequest
 from flywheel.errors import (
@@ -39,21 +40,11 @@ class Customizer:
 
     async def jobs(self, name: str) -> list[Job]:
         """The attempts at the fine-tune `name`, newest first."""
-        found = []
-        params = {"filter[namespace]": self._namespace, "filter[project]": name, "sort": "-created_at"}
-        async for entry in self._service.pages(JOBS, params):
-            # Matched here too: a filter that a server passes over must not hand us somebody else's job.
-            if entry.get("project") == name and (entry.get("custom_fields") or {}).get(TAG) == name:
-                found.append(read_job(entry))
-        return found
+        return [read_job(entry) for entry in await attempts_at(self._service, JOBS, self._namespace, name)]
 
     async def running(self) -> list[str]:
         """Names of the fine-tunes of the namespace that have not ended, whoever asked for them in this way."""
-        params = {"filter[namespace]": self._namespace, "sort": "-created_at"}
-        entries = [entry async for entry in self._service.pages(JOBS, params)]
-        going_on = [entry for entry in entries if entry.get("status") not in FINISHED]
-        tags = [(entry.get("custom_fields") or {}).get(TAG) for entry in going_on]
-        return sorted({str(tag) for tag in tags if tag})
+        return await running_work(self._service, JOBS, self._namespace)
 
     async def adoptable(self, name: str) -> Job | None:
         """The attempt that runs or has completed, if there is one."""

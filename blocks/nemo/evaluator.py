@@ -10,6 +10,7 @@ from blocks.nemo.connection import Waits
 from blocks.nemo.customization_jobs import FINISHED
 from blocks.nemo.entity_store import TAG
 from blocks.nemo.http import Service
+from blocks.nemo.tagged_jobs import attempts_at, running_work
 from blocks.nemo.waiting import Patience, looked_at, until_gone
 from flywheel.errors import (
     RemoteError,
@@ -36,20 +37,11 @@ class Evaluator:
 
     async def jobs(self, name: str) -> list[dict[str, Any]]:
         """The attempts at the evaluation `name`, newest first."""
-        params = {"filter[namespace]": self._namespace, "filter[project]": name, "sort": "-created_at"}
-        return [
-            entry
-            async for entry in self._service.pages(JOBS, params)
-            if entry.get("project") == name and (entry.get("custom_fields") or {}).get(TAG) == name
-        ]
+        return await attempts_at(self._service, JOBS, self._namespace, name)
 
     async def running(self) -> list[str]:
         """Names of the evaluations of the namespace that have not ended, whoever asked for them in this way."""
-        params = {"filter[namespace]": self._namespace, "sort": "-created_at"}
-        entries = [entry async for entry in self._service.pages(JOBS, params)]
-        going_on = [entry for entry in entries if entry.get("status") not in FINISHED]
-        tags = [(entry.get("custom_fields") or {}).get(TAG) for entry in going_on]
-        return sorted({str(tag) for tag in tags if tag})
+        return await running_work(self._service, JOBS, self._namespace)
 
     async def adoptable(self, name: str) -> str | None:
         """Id of the job that runs or has completed, if there is one."""
