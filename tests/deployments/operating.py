@@ -26,7 +26,11 @@ class PrefectServer:
     """The server's API, as its UI uses it."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60)
+        # A connection for each request: a kept one may be closed by the server just as it is used again.
+        once = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(
+            base_url=url, timeout=60, transport=httpx.HTTPTransport(retries=3, limits=once)
+        )
 
     def __enter__(self) -> PrefectServer:
         return self
