@@ -9,8 +9,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import prefect_leftovers
+
 if TYPE_CHECKING:
     from tests.fakes.gpu_platform import GpuPlatformServer
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for test in items:
+        if prefect_leftovers.runs_flows(test.path, TESTS):
+            prefect_leftovers.not_heeded(test)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cleared_up(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if prefect_leftovers.runs_flows(request.path, TESTS):
+        prefect_leftovers.clear_up()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tests.prefect_leftovers import clear_up
+
 MAKING_SECONDS = 600
 
 
@@ -87,6 +89,7 @@ def server_of_its_own(home: Path) -> Iterator[str]:
             del os.environ["PREFECT_HOME"]
         else:
             os.environ["PREFECT_HOME"] = before
+        clear_up()  # Prefect keeps clients for as long as its settings are these
 
 
 class RestartableServer:

@@ -14,15 +14,7 @@ from flywheel.naming import slug_of
 from tests.browser.conftest import HOSTILE, Paused
 from tests.browser.pages import artifact_url, click, open_page, picture, shown, wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(400),
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 OF_THE_RUN = slug_of("support-router", "acme-web")
 """End of the keys of its artifacts."""

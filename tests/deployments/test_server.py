@@ -18,18 +18,7 @@ from flywheel.errors import ConfigError
 from flywheel.results import CandidateResult, RunResult
 from tests.deployments.conftest import Receiver
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's clients leave their sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <function _SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 SECRET = "sk-planted-7f3a"
 DEPLOYED = {"support-router", "order-faq", "any-workload", "sweep", "ingest", "cleanup"}
 

@@ -14,15 +14,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from tests.prefect_homes import prefect_home, without_prefect
 from tests.processes import living_with
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-    # Prefect's clients of tests before these leave their sockets to the garbage collector.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def start(home: Path, log: Path) -> subprocess.Popen[str]:

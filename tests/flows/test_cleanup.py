@@ -27,14 +27,7 @@ from tasks.run_owner import OWNER, mark_crashed
 from tasks.runs import keep_curation
 from tests.fakes.gpu_platform import GpuPlatformServer
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
 
 

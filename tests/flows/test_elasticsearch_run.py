@@ -20,14 +20,7 @@ from tests.fakes.openai_provider import OpenAIProvider
 from tests.fakes.tcp_proxy import TcpProxy, tcp_proxy
 from tests.reading import logged_records
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 INDEX = "log-store-sample"
 
 

@@ -25,11 +25,7 @@ from tasks.slot_lease import GPU_LIMIT
 from tasks.slot_queue import CLAIM_PREFIX, gpu_slots
 from tasks.slots_cleanup import clean_up_slots
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(240),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @contextlib.asynccontextmanager

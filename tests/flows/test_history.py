@@ -24,14 +24,7 @@ from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.flows.test_run_flywheel import run
 from tests.reading import logged_records
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def parts_of_log(sample_log: Path, to: Path) -> tuple[Path, Path]:

@@ -12,14 +12,7 @@ from flywheel.config import ConnectionsConfig
 from tests.fakes.bulk_server import bulk_server
 from tests.unit.curation.calls import record
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 async def test_the_flow_loads_shows_a_table_and_keeps_what_was_refused(

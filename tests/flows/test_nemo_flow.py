@@ -26,14 +26,7 @@ from tests.fakes.nemo_server import NemoServer
 from tests.flows.traces import stored_by_prefect
 from tests.reading import rows
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 KEY = "a-key-that-nobody-sees"
 

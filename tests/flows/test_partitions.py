@@ -25,11 +25,6 @@ from tests.reading import logged_records
 
 pytestmark = [
     pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:(distributed|tornado|prefect_dask|prefect)"),
 ]
 

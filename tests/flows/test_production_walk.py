@@ -22,11 +22,6 @@ from tests.fakes.openai_provider import OpenAIProvider
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),  # a whole run, after a server that may be the first of its folder
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
 IN_MONGODB = "--set connections.run_store=mongodb"
 Flywheel = Callable[[str], Any]

@@ -31,14 +31,7 @@ from tasks.slot_lease import GPU_LIMIT
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 async def run(config: FlywheelConfig, run_id: str = "run-a", **parameters: Any) -> tuple[Any, RunResult]:

@@ -50,14 +50,7 @@ from flywheel.results import RunResult
 from tests.fakes.openai_provider import OpenAIProvider
 from tests.reading import logged_records
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's concurrency client leaves its sockets to the garbage collector; ours are closed by their owners.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 
 PLANTED = "sk-planted-3f9c2a71d0e84b65"
 UNUSED = "planted-elsewhere-77aa01c2"
