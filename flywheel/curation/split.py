@@ -27,6 +27,10 @@ from flywheel.errors import TooFewRecordsError
 from flywheel.progress import Progress
 
 SIDES = ("train", "validation", "evaluation")
+_ALIKE = (
+    "Where messages of users share a long text, such as a template, they count as near-duplicates: raise "
+    "dedup_config.similarity_threshold, and with it leakage_config.similarity_threshold and .ngram_overlap."
+)
 
 
 class Cluster(NamedTuple):
@@ -110,14 +114,16 @@ def check_enough(table: pa.Table, clusters: Sequence[Cluster], config: DataSplit
             "No usable records were read. Check logs.path, workload_id, client_id and the time window."
         )
     if rows < config.min_total_records:
+        advice = f"Read more of the log, or set it to at most {rows}."
+        if usable >= config.min_total_records:
+            advice += f" {_ALIKE}"
         raise TooFewRecordsError(
-            f"{found}; data_split_config.min_total_records asks for {config.min_total_records}. Read more of the "
-            f"log, or set it to at most {rows}."
+            f"{found}; data_split_config.min_total_records asks for {config.min_total_records}. {advice}"
         )
     if len(clusters) == 1:
         raise TooFewRecordsError(
             f"{found}, and all of them are near-duplicates or turns of one conversation, so none can be held out "
-            "fairly. Read more of the log, or raise dedup_config.similarity_threshold."
+            f"fairly. Read more of the log. {_ALIKE}"
         )
     return found
 

@@ -269,12 +269,15 @@ def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str
 
 
 def _nothing_to_run(items: int, reasons: Counter[str], config: IclConfig, context: int) -> str:
-    if reasons[TOO_LONG] >= reasons[TOO_FEW]:
-        advice = "use a candidate with a longer context, or lower icl_config.reserved_tokens"
-    else:
-        advice = "lower icl_config.min_examples, raise icl_config.max_similarity, or bring more records"
+    of_each = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+    advice = {
+        TOO_LONG: f"Use a candidate with a longer context than {context:,} tokens, or lower "
+        "icl_config.reserved_tokens.",
+        NOT_EMBEDDED: "See what the endpoint of icl_config.embedder says of these texts, or leave it out.",
+        TOO_FEW: "An example may call only tools that the item offers, and not be nearly the item itself: bring more "
+        "records, lower icl_config.min_examples, or raise icl_config.max_similarity.",
+    }
     return (
-        f"None of the {items} evaluation items got the {config.min_examples} in-context examples that "
-        f"icl_config.min_examples asks for (context {context} tokens; {dict(sorted(reasons.items()))}): "
-        f"{advice}."
+        f"None of the {items:,} evaluation items got as many in-context examples as icl_config.min_examples asks for, "
+        f"{config.min_examples} ({of_each}). {advice[reasons.most_common(1)[0][0]]}"
     )

@@ -156,6 +156,8 @@ def test_too_few_records_are_an_error_with_the_numbers_and_the_setting(tmp_path:
     assert "412 usable records were read, 31 left after duplicates were removed" in text
     assert "data_split_config.min_total_records" in text
     assert "at most 31" in text
+    assert "dedup_config.similarity_threshold" in text  # it was duplicates that made them few
+    assert "dedup_config" not in message(tmp_path, rows(*[(1, "a")] * 31), min_total_records=50)
 
 
 def test_an_evaluation_set_that_leaves_nothing_to_train_on_is_an_error_before_any_training(

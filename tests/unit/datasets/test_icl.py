@@ -104,7 +104,7 @@ def test_an_item_with_too_few_examples_is_listed_and_left_out(tmp_path: Path) ->
 
 
 def test_without_any_examples_there_is_no_icl_set_equal_to_the_base_set(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"context 2048 tokens.*longer context"):
+    with pytest.raises(DataError, match=r"6 item_too_long.*longer context than 2,048 tokens"):
         icl(tmp_path / "a", calls_of(), context=2_048)
-    with pytest.raises(DataError, match="min_examples"):
+    with pytest.raises(DataError, match=r"asks for, 9 \(6 too_few_examples\)\. .*tools that the item offers"):
         icl(tmp_path / "b", calls_of(train_each=1), max_examples=9, min_examples=9)
