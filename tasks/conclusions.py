@@ -25,7 +25,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.history.memory import read_memory
 from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
-from flywheel.verdicts.ceilings import doubt_about, repeats_scored, standard_of
+from flywheel.verdicts.ceilings import assumption_about, doubt_about, repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
 from flywheel.verdicts.conclusion import conclusion_of
 from flywheel.verdicts.contenders import Contender, ItemFrame, Standard, scores_by_metric, wrong_actions
@@ -223,11 +223,11 @@ class Conclusions:
         if self._replayed is not None:
             predictions = _read_predictions(stored_file(self._store, self._replayed))
             replayed = scores_by_metric(self._frame, predictions).get(metric)
-        tools = uses_tools(self._items)
+        tools, rules = uses_tools(self._items), self._config.metrics_config.arguments
 
         def agreement(item: EvalItem, response: object) -> float | None:
             assert isinstance(response, dict)
-            return score_answer(item, response, tools).get(metric)
+            return score_answer(item, response, tools, rules).get(metric)
 
         repeats = None if replayed else repeats_scored(repeated_answers(self._validated), agreement)
         standard = standard_of(metric, replayed, repeats, self._settings.min_repeats, self._level)
@@ -240,12 +240,7 @@ class Conclusions:
         if doubt := doubt_about(standard.ceiling, endpoint.model, self._run.production_model or "unknown"):
             self._notes.append(doubt)
         if standard.ceiling.source == "assumed":
-            repeated = len(set(repeats.clusters)) if repeats else 0
-            self._notes.append(
-                f"How far production agrees with itself is not known: {repeated} requests were asked more than once, "
-                f"and analysis_config.min_repeats is {self._settings.min_repeats}. It is taken to agree always, which "
-                "asks more of candidates; analysis_config.production_endpoint would tell."
-            )
+            self._notes.append(assumption_about(metric, repeats, self._config))
         return standard
 
 

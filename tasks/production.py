@@ -20,6 +20,7 @@ from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.results import EvalItem
 from tasks.curation import CuratedData
 from tasks.judging import publish_file
+from tasks.metrics import with_all_scores
 from tasks.progress import reporting
 
 
@@ -48,7 +49,11 @@ async def ask_production_again(run_id: str, config: FlywheelConfig, data: Curate
             async def ask(item: EvalItem) -> Answer:
                 return await client.complete(replay(item.request, endpoint.model, settings).body)
 
-            await run_evaluation(items, ask, partial, settings.concurrency, progress, stage="production")
+            answers = await run_evaluation(
+                items, ask, partial, settings.concurrency, progress, stage="production"
+            )
+            # Candidates are held against these, so they are scored by the same rules and metrics.
+            await with_all_scores(items, answers, config, store, partial, progress)
     except FlywheelError as error:
         get_run_logger().warning("The production model could not be asked again: %s", error)
         return None

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flywheel.analysis import Bounds, Ceiling
+from flywheel.config import FlywheelConfig
+from flywheel.evaluation.meaning import EMBEDDING_SIMILARITY
+from flywheel.evaluation.scoring import METRICS
 from flywheel.results import EvalItem
 from flywheel.verdicts.contenders import Standard
 from flywheel.verdicts.estimates import Mean, Scored, mean_of
@@ -41,15 +44,21 @@ def repeats_scored(
 def standard_of(
     metric: str, replayed: Scored | None, repeats: Scored | None, min_repeats: int, level: float = 0.95
 ) -> Standard:
-    """The best there is: replayed, from the log's repeats (of at least `min_repeats` requests), or assumed to be 1."""
+    """The best there is: replayed, from the log's repeats (at least `min_repeats` requests with a score), or assumed 1."""
     tail = (1 - level) / 2
     if replayed is not None and (mean := mean_of(replayed)) is not None:
         return Standard(_ceiling(metric, mean, "replayed", tail), replayed=replayed)
-    if repeats is not None and len(set(repeats.clusters)) >= min_repeats:
+    if repeats is not None and requests_scored(repeats) >= min_repeats:
         mean = mean_of(repeats)
         if mean is not None:
             return Standard(_ceiling(metric, mean, "teacher_noise", tail), noise=mean)
     return Standard(Ceiling(metric, 1.0, 0, "assumed"))
+
+
+def requests_scored(repeats: Scored) -> int:
+    """Repeated requests whose answers have a score under the metric."""
+    pairs = zip(repeats.values, repeats.clusters, strict=True)
+    return len({cluster for value, cluster in pairs if value is not None})
 
 
 def doubt_about(ceiling: Ceiling, asked: str, logged: str) -> str | None:
@@ -71,6 +80,23 @@ def doubt_about(ceiling: Ceiling, asked: str, logged: str) -> str | None:
         f"Production agrees with its logged answers on {ceiling.value:.2f} only, so whatever is as bad may pass beside "
         f"it. {why} Look before you act on a verdict; metrics_config.primary names another score."
     )
+
+
+def assumption_about(metric: str, repeats: Scored | None, config: FlywheelConfig) -> str:
+    """Sentences on why production is taken to agree with itself always, and what would tell how far it does."""
+    known = "How far production agrees with itself is not known"
+    taken = "It is taken to agree always, which asks more of candidates"
+    own = {EMBEDDING_SIMILARITY, *(custom.name for custom in config.metrics_config.custom)}
+    if metric in METRICS:
+        why = (
+            f"{requests_scored(repeats) if repeats else 0} requests were asked more than once, and "
+            f"analysis_config.min_repeats is {config.analysis_config.min_repeats}"
+        )
+    elif metric in own:
+        why = f"{metric} is not computed of the requests that the log repeats"
+    else:
+        return f"{known}: {metric} is not asked about production's own answers. {taken}."
+    return f"{known}: {why}. {taken}; analysis_config.production_endpoint would tell."
 
 
 def _ceiling(metric: str, mean: Mean, source: Any, tail: float) -> Ceiling:

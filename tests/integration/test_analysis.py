@@ -6,14 +6,24 @@ import asyncio
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from blocks.connections import open_run_store
+from blocks.connections import open_dataset_store, open_run_store
+from blocks.run_evidence import stored_file
 from flywheel.cli.main import main
-from flywheel.config import AnalysisConfig, EvaluationConfig, ProductionEndpointConfig
-from tests.fakes.chat_server import ChatServer
+from flywheel.config import (
+    AnalysisConfig,
+    ArgumentConfig,
+    CustomMetricConfig,
+    EvaluationConfig,
+    MetricsConfig,
+    ProductionEndpointConfig,
+)
+from tasks.conclusions import drawn_again
+from tests.fakes.chat_server import ChatServer, completion
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
 
@@ -119,3 +129,43 @@ async def test_answers_that_the_log_repeats_set_the_ceiling_where_production_can
     [ceiling] = analysis.ceilings
     assert (ceiling.source, ceiling.n) == ("teacher_noise", 40)
     assert 0.7 < ceiling.value < 0.99
+
+
+async def test_production_is_held_to_the_same_rules_and_metrics_as_candidates(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", range(150), repeats=40)
+    file = log / "log.jsonl"
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for record in records:  # the same call each time, with a remark that is worded anew by every fifth repeat
+        record["request"]["tools"] = [{"type": "function", "function": {"name": "file"}}]
+        remark = record["response"]["choices"][0]["message"]["content"]
+        record["response"] = filing(record["request"]["messages"][-1]["content"], remark)
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    (tmp_path / "own.py").write_text("def calls(request, reference, response):\n    return True\n")
+    metrics = MetricsConfig(
+        arguments=[ArgumentConfig(argument="remark", compare="ignore")],
+        custom=[CustomMetricConfig(name="calls", function=f"{tmp_path / 'own.py'}:calls")],
+    )
+
+    def respond(body: dict[str, Any], number: int) -> dict[str, Any]:
+        return filing(body["messages"][-1]["content"], f"remark {number}")
+
+    async with ChatServer(respond) as production:
+        there = ProductionEndpointConfig(base_url=production.base_url, model="large")
+        config = settings(
+            tmp_path, log, metrics_config=metrics, analysis_config=AnalysisConfig(production_endpoint=there)
+        )
+        result, analysis = await whole_run("run-1", config, respond)
+    [ceiling] = analysis.ceilings
+    assert (ceiling.source, ceiling.value) == ("replayed", 1.0)
+    store = await open_dataset_store(config.connections)
+    answers = stored_file(store, analysis.replayed or "").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(answer)["scores"]["calls"] for answer in answers} == {1.0}
+
+    by_the_log = msgspec.structs.replace(result, analysis=msgspec.structs.replace(analysis, replayed=None))
+    with contextlib.closing(await open_run_store(config.connections)) as runs:
+        [ceiling] = drawn_again(by_the_log, store, runs).ceilings
+    assert (ceiling.source, ceiling.n, ceiling.value) == ("teacher_noise", 40, 1.0)
+
+
+def filing(case: str, remark: str) -> dict[str, Any]:
+    return completion(None, [("file", json.dumps({"case": case, "remark": remark}))], model="large")
