@@ -16,6 +16,7 @@ from blocks.ports import FineTuneRequest
 from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut
 from flywheel.progress import Progress
 from flywheel.results import Customization
+from flywheel.token_counters import counter_for
 
 ENTITY_RACE = "num_parameters"
 """Named by a failure that passes: the service now and then changes a model's entity before that is complete."""
@@ -98,9 +99,10 @@ async def _await_files(parts: Parts, name: str, model: str, progress: Progress) 
 def _prepared(request: FineTuneRequest, folder: Path) -> tuple[dict[str, Path], PreparedRows]:
     """The dataset's files by path, and the counts; a validation file without rows is left away."""
     training, validation = folder / "training.jsonl", folder / "validation.jsonl"
-    rows = prepare_file(request.train / "training.jsonl", training)
+    counter, longest = counter_for(request.model), request.training.max_seq_length
+    rows = prepare_file(request.train / "training.jsonl", training, counter, longest)
     files = {"training/training.jsonl": training}
-    checked = prepare_file(request.train / "validation.jsonl", validation)
+    checked = prepare_file(request.train / "validation.jsonl", validation, counter, longest)
     if checked.rows:
         files["validation/validation.jsonl"] = validation
     skipped = dict(rows.skipped)

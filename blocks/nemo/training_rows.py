@@ -14,6 +14,8 @@ import msgspec
 
 from flywheel.errors import DataError, DatasetError
 from flywheel.records.arguments import arguments_as_object
+from flywheel.token_counters import chat_tokens
+from flywheel.tokens import TokenCounter
 
 MOST_TOOL_PARAMETERS = 8
 TOO_MANY_PARAMETERS = f"a tool with more than {MOST_TOOL_PARAMETERS} parameters"
@@ -37,8 +39,10 @@ class PreparedRows(NamedTuple):
     skipped: dict[str, int]
 
 
-def prepare_file(source: Path, target: Path) -> PreparedRows:
+def prepare_file(source: Path, target: Path, counter: TokenCounter, longest: int) -> PreparedRows:
     """Rewrite a JSONL file of training rows for the platform, one row at a time. A missing file has no rows.
+
+    Rows of more than `longest` tokens are left out: the platform would cut them at their end, where the answer is.
 
     Raises: DatasetError where a line is no training row.
     """
@@ -58,7 +62,12 @@ def prepare_file(source: Path, target: Path) -> PreparedRows:
                             f"{source.name}, line {number}: not a training row ({error}). Build it again."
                         ) from error
                     try:
-                        out.write(_ENCODER.encode(prepare_row(row)) + b"\n")
+                        prepared = prepare_row(row)
+                        if chat_tokens(prepared["messages"], prepared.get("tools"), counter) > longest:
+                            raise UnusableRow(
+                                f"more than {longest:,} tokens (training_config.max_seq_length)"
+                            )
+                        out.write(_ENCODER.encode(prepared) + b"\n")
                         rows += 1
                     except UnusableRow as reason:
                         skipped[str(reason)] += 1

@@ -92,8 +92,8 @@ def check_leakage(
     if not (keep & (sides == "train")).any():
         raise TooFewRecordsError(
             f"All {int((sides == 'train').sum())} training rows overlap with the {items.size} evaluation items. Read "
-            "more of the log, or set data_split_config.eval_size lower; where messages of users share a long text, such "
-            "as a template, raise leakage_config.similarity_threshold and leakage_config.ngram_overlap."
+            "more of the log, or set data_split_config.eval_size lower; where users' messages share a long text (a "
+            "template), raise leakage_config.similarity_threshold and leakage_config.ngram_overlap."
         )
     pq.write_table(table.filter(flags(keep)).cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
     _write_leaks(validated, out, table, leaks, constants)

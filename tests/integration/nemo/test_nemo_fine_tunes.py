@@ -99,7 +99,7 @@ async def test_other_settings_make_another_config_and_the_same_settings_the_same
     await platform.fine_tune(fine_tune_request(tmp_path, rows, "fw-a"), silent)
     await platform.fine_tune(fine_tune_request(tmp_path, rows, "fw-b"), silent)
     assert len(nemo.customizer.configs) == 1
-    await platform.fine_tune(fine_tune_request(tmp_path, rows, "fw-c", max_seq_length=64), silent)
+    await platform.fine_tune(fine_tune_request(tmp_path, rows, "fw-c", max_seq_length=1_024), silent)
     assert len(nemo.customizer.configs) == 2
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from blocks.nemo.training_rows import UnusableRow, prepare_file, prepare_row, require_rows
 from flywheel.errors import DataError, DatasetError
+from flywheel.token_counters import UpperBoundCounter
 from tests.fakes.nemo.training_rows import row_problem
 
+COUNTER = UpperBoundCounter()
 ANSWER = {"role": "assistant", "content": "yes"}
 
 
@@ -103,17 +105,19 @@ def test_every_prepared_row_is_one_that_the_platform_takes(messages: list[dict[s
 
 
 def test_counts_add_up_and_blank_lines_are_nothing(tmp_path: Path) -> None:
-    rows = [chat(ANSWER), chat(call("nope")), chat(ANSWER), chat()]
+    long = chat({"role": "user", "content": "why? " * 100}, ANSWER)
+    rows = [chat(ANSWER), chat(call("nope")), chat(ANSWER), chat(), long]
     source = tmp_path / "in.jsonl"
     source.write_text("\n\n".join(json.dumps(row) for row in rows))
-    done = prepare_file(source, tmp_path / "out.jsonl")
+    done = prepare_file(source, tmp_path / "out.jsonl", COUNTER, 500)
 
-    assert done.rows + sum(done.skipped.values()) == 4
+    assert done.rows + sum(done.skipped.values()) == 5
+    assert done.skipped["more than 500 tokens (training_config.max_seq_length)"] == 1
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == done.rows == 2
 
 
 def test_a_missing_file_has_no_rows_and_no_rows_are_told(tmp_path: Path) -> None:
-    done = prepare_file(tmp_path / "none.jsonl", tmp_path / "out.jsonl")
+    done = prepare_file(tmp_path / "none.jsonl", tmp_path / "out.jsonl", COUNTER, 500)
     with pytest.raises(DataError, match="there are none"):
         require_rows(done)
 
@@ -121,4 +125,4 @@ def test_a_missing_file_has_no_rows_and_no_rows_are_told(tmp_path: Path) -> None
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("{}\n[")
     with pytest.raises(DatasetError, match=r"in\.jsonl, line 2"):
-        prepare_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        prepare_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", COUNTER, 500)
