@@ -110,8 +110,9 @@ class Evaluation(msgspec.Struct, frozen=True):
     """One candidate on the evaluation items in one of three ways.
 
     `primary` names the score that stands for the whole in tables. `error` set means that it was not run, or not to
-    its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC. `specialist` is where the items and
-    the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
+    its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC. `runtime_seconds` is how long asking
+    took, without the scoring; None where an earlier attempt asked some of the items. `specialist` is where the items
+    and the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
     `in_context` is where the items lie with the examples that they were asked with. `notes` are sentences on scores
     that could not be computed of some answers.
     """

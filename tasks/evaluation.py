@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import time
@@ -20,6 +21,8 @@ from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.evaluation.aggregate import aggregate
 from flywheel.evaluation.files import read_items
+from flywheel.evaluation.item_file import ids_of
+from flywheel.evaluation.predictions import places_answered_before
 from flywheel.evaluation.replay import Replay, replay, summary_of_overrides
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
@@ -77,6 +80,7 @@ async def evaluate(
     content = content_hash((icl or datasets).name, endpoint.model, what_decides_answers)
     name = f"{run_id}-{slug(candidate.name)}-{eval_type}-{content}"
     partial = store.scratch(name) / PREDICTIONS_FILE
+    answered = await asyncio.to_thread(places_answered_before, partial, set(ids_of(asked)))
     started, clock = datetime.now(UTC), time.monotonic()
     platform = await evaluating_platform(config) if settings.evaluator != "flywheel" else None
 
@@ -102,6 +106,9 @@ async def evaluate(
                 predictions = await run_evaluation(
                     asked, ask, partial, settings.concurrency, progress, stage=stage
                 )
+        asking = round(
+            time.monotonic() - clock, 3
+        )  # metrics of the user's own may take longer than the model
         predictions, notes = await with_all_scores(items, predictions, config, store, partial, progress)
     published = _publish(store, name, partial)
     finished = datetime.now(UTC)
@@ -115,7 +122,7 @@ async def evaluate(
         predictions_uri=f"{published.uri}/{PREDICTIONS_FILE}",
         started_at=started.isoformat(),
         finished_at=finished.isoformat(),
-        runtime_seconds=round(time.monotonic() - clock, 3),
+        runtime_seconds=None if answered else asking,  # of what an earlier attempt asked it is not known
         primary=config.metrics_config.primary,
     )
     return msgspec.structs.replace(evaluation, in_context=icl.uri if icl else None, notes=notes)

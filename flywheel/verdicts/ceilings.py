@@ -44,7 +44,7 @@ def repeats_scored(
 def standard_of(
     metric: str, replayed: Scored | None, repeats: Scored | None, min_repeats: int, level: float = 0.95
 ) -> Standard:
-    """The best there is: replayed, from the log's repeats (at least `min_repeats` requests with a score), or assumed 1."""
+    """The best there is: replayed, from the log's repeats (of at least `min_repeats` scored requests), or assumed 1."""
     tail = (1 - level) / 2
     if replayed is not None and (mean := mean_of(replayed)) is not None:
         return Standard(_ceiling(metric, mean, "replayed", tail), replayed=replayed)

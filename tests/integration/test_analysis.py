@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from prefect.logging import disable_run_logger
 
 from blocks.connections import open_dataset_store, open_run_store
 from blocks.run_evidence import stored_file
@@ -23,6 +25,8 @@ from flywheel.config import (
     ProductionEndpointConfig,
 )
 from tasks.conclusions import drawn_again
+from tasks.evaluation import evaluate
+from tasks.rerun import curated_by
 from tests.fakes.chat_server import ChatServer, completion
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
@@ -140,7 +144,7 @@ async def test_production_is_held_to_the_same_rules_and_metrics_as_candidates(tm
         remark = record["response"]["choices"][0]["message"]["content"]
         record["response"] = filing(record["request"]["messages"][-1]["content"], remark)
     file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    (tmp_path / "own.py").write_text("def calls(request, reference, response):\n    return True\n")
+    (tmp_path / "own.py").write_text(SLOW_AT_FIRST, encoding="utf-8")
     metrics = MetricsConfig(
         arguments=[ArgumentConfig(argument="remark", compare="ignore")],
         custom=[CustomMetricConfig(name="calls", function=f"{tmp_path / 'own.py'}:calls")],
@@ -165,6 +169,42 @@ async def test_production_is_held_to_the_same_rules_and_metrics_as_candidates(tm
     with contextlib.closing(await open_run_store(config.connections)) as runs:
         [ceiling] = drawn_again(by_the_log, store, runs).ceilings
     assert (ceiling.source, ceiling.n, ceiling.value) == ("teacher_noise", 40, 1.0)
+
+    for evaluation in result.candidates[0].evaluations:
+        ended, began = (
+            datetime.fromisoformat(at or "") for at in (evaluation.finished_at, evaluation.started_at)
+        )
+        assert (ended - began).total_seconds() - (evaluation.runtime_seconds or 9e9) > 0.4  # the metric's own
+
+
+async def test_how_long_asking_took_is_unknown_where_an_earlier_attempt_did_part_of_it(
+    tmp_path: Path,
+) -> None:
+    config = settings(tmp_path, write_log(tmp_path / "log", range(150)))
+    result, _ = await whole_run("run-1", config, answering(lambda number: True))
+    assert all(evaluation.runtime_seconds for evaluation in result.candidates[0].evaluations)
+    with disable_run_logger():
+        async with ChatServer() as server:
+            again = await evaluate.fn(
+                "run-1",
+                config.candidates[0],
+                "base-eval",
+                server.endpoint,
+                curated_by(result).datasets,
+                None,
+                config,
+            )
+    assert server.bodies == []
+    assert again.runtime_seconds is None
+
+
+SLOW_AT_FIRST = """
+import time
+waits = [0.4]
+def calls(request, reference, response):
+    time.sleep(waits.pop() if waits else 0)
+    return True
+"""
 
 
 def filing(case: str, remark: str) -> dict[str, Any]:
