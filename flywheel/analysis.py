@@ -142,6 +142,8 @@ class JudgeHealth(msgspec.Struct, frozen=True):
 
     `agreement` is with programmatic truth where both exist; `flip_rate` is how often swapping the order changes the
     verdict; `kappa` and `corrected` need human labels. `candidate` and `eval_type` say whose answers were judged.
+    Tokens are what the judge was asked and answered in this run, `cost` their price, None where that is not known:
+    verdicts that were given earlier use none.
     """
 
     judge: str
@@ -162,6 +164,9 @@ class JudgeHealth(msgspec.Struct, frozen=True):
     flip_n: int = 0
     no_answer: int = 0  # the judge itself failed: its endpoint refused, or was away
     notes: list[str] = []
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
 
 
 class Kpis(msgspec.Struct, frozen=True):

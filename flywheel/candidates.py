@@ -66,7 +66,12 @@ def deployment_name(run_id: str, candidate: CandidateConfig) -> str:
 
 def judge_of(candidate: CandidateConfig, judge: JudgeConfig) -> CandidateConfig:
     """The model that rates the candidate's answers, as the platform deploys it."""
-    return CandidateConfig(name=f"judge of {candidate.name}"[:100], model=judge.model, gpus=judge.gpus)
+    return CandidateConfig(name=account_of_judge(candidate), model=judge.model, gpus=judge.gpus)
+
+
+def account_of_judge(candidate: CandidateConfig) -> str:
+    """Under which name a run keeps what judging the candidate's answers has used."""
+    return f"judge of {candidate.name}"[:100]
 
 
 def fine_tune_name(

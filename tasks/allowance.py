@@ -16,8 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.states import Scheduled
 
 from blocks.connections import open_run_store
+from flywheel.candidates import account_of_judge
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.cost.prices import price_of, tokens_price
 from flywheel.errors import OutsideWindow, OverBudget
+from flywheel.judging.token_use import TokenUse
 from flywheel.results import RunResult, Used
 from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by
 from flywheel.scheduling.clock import time_now
@@ -126,6 +129,23 @@ async def on_account(run_id: str, config: FlywheelConfig, candidate: CandidateCo
             return msgspec.structs.replace(run, used=used, expected=expected)
 
         await asyncio.shield(change_run(run_id, config, counted))
+
+
+async def pay_judge(
+    run_id: str, config: FlywheelConfig, candidate: CandidateConfig, model: str, use: TokenUse
+) -> None:
+    """Count the tokens of a judge against the run, at the price of its model; without one their money is unknown."""
+    if use == TokenUse():
+        return
+    money = tokens_price(price_of(config.analysis_config.prices, [model]), use.tokens_in, use.tokens_out)
+    name = account_of_judge(candidate)
+
+    def counted(run: RunResult) -> RunResult:
+        before = run.used.get(name, Used())
+        paid = None if before.money is None or money is None else before.money + money
+        return msgspec.structs.replace(run, used=run.used | {name: Used(before.gpu_hours, paid)})
+
+    await asyncio.shield(change_run(run_id, config, counted))
 
 
 async def continue_when_open(run_id: str, config: FlywheelConfig) -> str:

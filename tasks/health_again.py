@@ -49,6 +49,9 @@ def health_again(
                 labels=labels,
                 level=config.evaluation_config.confidence_level,
             )
+            again = msgspec.structs.replace(
+                again, tokens_in=one.tokens_in, tokens_out=one.tokens_out, cost=one.cost
+            )
             found.append(again if labels is not None else _by_people_as_kept(again, one))
     return found
 

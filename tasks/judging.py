@@ -22,6 +22,7 @@ from blocks.scoring.judge_connection import JudgeConnection, judge_name, open_ju
 from flywheel.analysis import JudgeHealth
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.cost.prices import price_of
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.evaluation.custom_metrics import load_metrics
 from flywheel.evaluation.files import read_items
@@ -29,13 +30,22 @@ from flywheel.evaluation.meaning import EMBEDDING_SIMILARITY
 from flywheel.evaluation.predictions import write_predictions
 from flywheel.evaluation.scoring import METRICS
 from flywheel.judging.files import SHEET_FILE, VERDICTS_FILE, read_labels, write_sheet, write_verdicts
-from flywheel.judging.health import HEALTH, health_document, health_of, health_of_runs
+from flywheel.judging.health import (
+    HEALTH,
+    health_document,
+    health_of,
+    health_of_runs,
+    with_earlier_use,
+    with_use,
+)
 from flywheel.judging.judged import judged_evaluation, judged_predictions
 from flywheel.judging.metrics import JudgeMetric, metrics_of
 from flywheel.judging.questions import JudgeVerdict, questions_for
+from flywheel.judging.token_use import TokenUse
 from flywheel.naming import slug
 from flywheel.progress import Progress
 from flywheel.results import CandidateResult, EvalItem, Evaluation, JudgeRun, Prediction
+from tasks.allowance import pay_judge
 from tasks.curation import Reference
 from tasks.platform_evaluation import evaluating_platform
 from tasks.progress import reporting
@@ -74,9 +84,10 @@ async def judge_candidate(
             if evaluation.predictions is None:
                 evaluations.append(evaluation)
                 continue
-            judged, run = await work.evaluation(evaluation, progress)
+            judged, run, use = await work.evaluation(evaluation, progress)
             evaluations.append(judged)
             await _keep(config, run)
+            await pay_judge(run_id, config, candidate, run.judge, use)
             if run.error:
                 get_run_logger().warning("%s of %s: %s", evaluation.eval_type, candidate.name, run.error)
                 errors.append(f"the judge did not get through {evaluation.eval_type}: {run.error}")
@@ -152,13 +163,16 @@ class _Judging:
         self._labels = read_labels(Path(labels).expanduser(), self._metrics) if labels else {}
         self.items: list[EvalItem] = []
 
-    async def evaluation(self, evaluation: Evaluation, progress: Progress) -> tuple[Evaluation, JudgeRun]:
+    async def evaluation(
+        self, evaluation: Evaluation, progress: Progress
+    ) -> tuple[Evaluation, JudgeRun, TokenUse]:
         settings = self._config.judge_config
         predictions = await asyncio.to_thread(_predictions, self._store, evaluation.predictions or "")
         questions, settled = questions_for(self.items, predictions, self._metrics, settings.position_probe)
         cache = JudgeCache(self._store.scratch(CACHE))
         error = None
         asked: list[JudgeVerdict] = []
+        before = dict(self._judge.used)
         stage = f"judge {self._candidate.name} {evaluation.eval_type}"
         try:
             asked = await rate(questions, self._judge, cache, settings, progress, stage)
@@ -168,7 +182,9 @@ class _Judging:
         verdicts = _in_order(self.items, self._metrics, asked + settled)
         judged = await asyncio.to_thread(self._published, evaluation, predictions, verdicts)
         uri = await asyncio.to_thread(self._publish_verdicts, evaluation, verdicts)
-        return judged, self._judge_run(evaluation, judged, verdicts, uri, error)
+        used = {name: total - before.get(name, TokenUse()) for name, total in self._judge.used.items()}
+        run = self._judge_run(evaluation, judged, verdicts, uri, error, used)
+        return judged, run, sum(used.values(), TokenUse())
 
     def _published(
         self, evaluation: Evaluation, predictions: dict[str, Prediction], verdicts: Sequence[JudgeVerdict]
@@ -205,8 +221,10 @@ class _Judging:
         verdicts: Sequence[JudgeVerdict],
         uri: str,
         error: str | None,
+        used: dict[str, TokenUse],
     ) -> JudgeRun:
         name = judge_name(self._judge)
+        price = price_of(self._config.analysis_config.prices, [name])
         production = ", ".join(sorted({str(m) for item in self.items if (m := item.response.get("model"))}))
         health = [
             health_of(
@@ -222,6 +240,7 @@ class _Judging:
             )
             for metric in self._metrics
         ]
+        health = [with_use(one, used.get(one.metric, TokenUse()), price) for one in health]
         return JudgeRun(
             id=f"{self._run_id}-{slug(self._candidate.name)}-{evaluation.eval_type}-{slug(name)}",
             run_id=self._run_id,
@@ -276,4 +295,6 @@ def _in_order(
 async def _keep(config: FlywheelConfig, run: JudgeRun) -> None:
     runs = await open_run_store(config.connections)
     with contextlib.closing(runs):
-        await asyncio.to_thread(runs.save_judge_run, run)
+        await asyncio.to_thread(
+            lambda: runs.save_judge_run(with_earlier_use(run, runs.judge_runs(run.run_id)))
+        )

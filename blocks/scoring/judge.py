@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from blocks.endpoints.chat_client import ChatClient
+from blocks.endpoints.endpoint_client import count_of
 from blocks.ports import Endpoint
 from blocks.scoring.judge_cache import CachedVerdict, JudgeCache
 from flywheel.candidates import content_hash
@@ -18,6 +19,7 @@ from flywheel.evaluation.scoring import candidate_message
 from flywheel.judging.metrics import JudgeMetric
 from flywheel.judging.parsing import Verdict, read_verdict, schema_of
 from flywheel.judging.questions import JudgeVerdict, Question
+from flywheel.judging.token_use import TokenUse
 from flywheel.progress import Progress
 from flywheel.records.messages import content_text
 
@@ -27,10 +29,11 @@ Messages = list[dict[str, str]]
 class Judge(Protocol):
     """Something that answers a judge's prompt. Use it as an async context manager.
 
-    `identity` names whatever a verdict depends on beside the messages.
+    `identity` names whatever a verdict depends on beside the messages, `used` what was asked so far under each metric.
     """
 
     identity: dict[str, Any]
+    used: dict[str, TokenUse]
 
     async def __aenter__(self) -> Judge: ...
 
@@ -64,6 +67,7 @@ class ModelJudge:
             "temperature": config.temperature,
             "max_tokens": config.max_tokens,
         }
+        self.used: dict[str, TokenUse] = {}
         self._model = endpoint.model
         self._config = config
         self._structured = config.output != "text"
@@ -126,6 +130,10 @@ class ModelJudge:
                 self._temperature = None
                 return await self._ask(messages, metric, structured)
             raise
+        asked, said = (
+            count_of(answer.response, name) or 0 for name in ("prompt_tokens", "completion_tokens")
+        )
+        self.used[metric.name] = self.used.get(metric.name, TokenUse()) + TokenUse(asked, said)
         try:
             message = candidate_message(answer.response)
         except ScoringError as error:
@@ -140,6 +148,7 @@ class FunctionJudge:
 
     def __init__(self, function: Callable[[Messages], str | Awaitable[str]], config: JudgeConfig) -> None:
         self.identity = {"function": config.function, "code": _source_of(function)}
+        self.used: dict[str, TokenUse] = {}  # what a function asks is its own affair
         self._function = function
         self._timeout = config.timeout_seconds
 

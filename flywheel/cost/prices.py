@@ -48,6 +48,13 @@ def tokens_cost(call: Call, price: PriceConfig) -> float | None:
     return (call.tokens_in * price.input_per_1k + call.tokens_out * price.output_per_1k) / 1000
 
 
+def tokens_price(price: PriceConfig | None, tokens_in: int, tokens_out: int) -> float | None:
+    """What so many tokens cost, nothing where the price is for GPU time alone; None where no price is known."""
+    if price is None:
+        return None
+    return (tokens_in * (price.input_per_1k or 0.0) + tokens_out * (price.output_per_1k or 0.0)) / 1000
+
+
 def hosting_per_month(price: PriceConfig) -> float:
     """Cost of GPUs that are held whether they are asked or not; 0 where none are."""
     if price.gpu_hour is None or price.gpu_hours_per_month is None:

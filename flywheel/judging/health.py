@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 
 from flywheel.analysis import JudgeHealth
+from flywheel.config import PriceConfig
+from flywheel.cost.prices import tokens_price
 from flywheel.errors import DataError
 from flywheel.judging.agreement import cohens_kappa, rank_correlation
 from flywheel.judging.correction import corrected_mean, with_settled
 from flywheel.judging.families import same_family
 from flywheel.judging.metrics import JudgeMetric
 from flywheel.judging.questions import JudgeVerdict
+from flywheel.judging.token_use import TokenUse
 from flywheel.results import JudgeRun
 
 HEALTH = "health"
@@ -85,6 +88,34 @@ def health_of_runs(runs: Iterable[JudgeRun]) -> list[JudgeHealth]:
                 f"The judge run {run.id} was kept by another version: {error}; judge again."
             ) from error
     return found
+
+
+def with_use(health: JudgeHealth, use: TokenUse, price: PriceConfig | None) -> JudgeHealth:
+    """`health` with what it took to get the verdicts, beside what it names already."""
+    cost = tokens_price(price, use.tokens_in, use.tokens_out)
+    return msgspec.structs.replace(
+        health,
+        tokens_in=health.tokens_in + use.tokens_in,
+        tokens_out=health.tokens_out + use.tokens_out,
+        cost=None if cost is None else cost + (health.cost or 0.0),
+    )
+
+
+def with_earlier_use(run: JudgeRun, kept: Iterable[JudgeRun]) -> JudgeRun:
+    """`run` with what a judging of the same answers had used before it was broken off. `kept`: of any evaluations."""
+    earlier = {health.metric: health for health in health_of_runs(one for one in kept if one.id == run.id)}
+    health = [
+        msgspec.structs.replace(
+            now,
+            tokens_in=now.tokens_in + earlier[now.metric].tokens_in,
+            tokens_out=now.tokens_out + earlier[now.metric].tokens_out,
+            cost=None if now.cost is None else now.cost + (earlier[now.metric].cost or 0.0),
+        )
+        if now.metric in earlier
+        else now
+        for now in health_of_runs([run])
+    ]
+    return msgspec.structs.replace(run, details=run.details | {HEALTH: health_document(health)})
 
 
 def health_document(health: Iterable[JudgeHealth]) -> list[dict[str, Any]]:

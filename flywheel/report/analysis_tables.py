@@ -138,7 +138,8 @@ def regression_rows(run: RunResult) -> list[Row]:
 
 
 def judge_health_rows(run: RunResult) -> list[Row]:
-    """How far each judge can be trusted, for each evaluation whose answers it judged."""
+    """How far each judge can be trusted, for each evaluation whose answers it judged, and what that took."""
+    currency = _currency(run)
     rows = [
         {
             "candidate": cell(health.candidate),
@@ -158,11 +159,13 @@ def judge_health_rows(run: RunResult) -> list[Row]:
                 if health.corrected_interval
                 else ""
             ),
+            "tokens in, out": f"{health.tokens_in:,}, {health.tokens_out:,}",
+            "cost": money(health.cost, currency),
             "note": cell(" ".join(health.notes) or (ONE_FAMILY if health.same_family else ""), 600),
         }
         for health in (run.analysis.judge_health if run.analysis else ())
     ]
-    return without_empty(rows, *BY_PEOPLE)
+    return without_empty(rows, *BY_PEOPLE, "cost")
 
 
 def kpi_rows(run: RunResult) -> list[Row]:
@@ -170,7 +173,7 @@ def kpi_rows(run: RunResult) -> list[Row]:
     if run.analysis is None:
         return []
     kpis = run.analysis.kpis
-    currency = next((cost.currency for cost in run.analysis.costs), "USD")
+    currency = _currency(run)
     return [
         {"figure": "cost of 1,000 tokens before", "value": money(kpis.cost_per_1k_before, currency)},
         {"figure": "cost of 1,000 tokens after", "value": money(kpis.cost_per_1k_after, currency)},
@@ -263,6 +266,10 @@ def holdout_rows(run: RunResult) -> list[Row]:
         {"figure": "items the log does not hold any more", "value": str(holdout.not_in_log)},
         {"figure": "records held back from training", "value": str(holdout.held_back)},
     ]
+
+
+def _currency(run: RunResult) -> str:
+    return next((cost.currency for cost in run.analysis.costs), "USD") if run.analysis else "USD"
 
 
 def _judged(verdict: Verdict) -> str:

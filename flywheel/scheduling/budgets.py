@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from flywheel.config import BudgetConfig, CandidateConfig, PriceConfig
-from flywheel.cost.prices import price_of
+from flywheel.cost.prices import price_of, tokens_price
 from flywheel.rerun import PartConfig
 from flywheel.results import CandidateResult, RunResult, Used
 
@@ -144,9 +144,7 @@ def _answers_money(
         return None
     money = 0.0
     for evaluation in result.evaluations:
-        usage = evaluation.usage
-        money += usage.tokens_in / 1000 * (price.input_per_1k or 0.0)
-        money += usage.tokens_out / 1000 * (price.output_per_1k or 0.0)
+        money += tokens_price(price, evaluation.usage.tokens_in, evaluation.usage.tokens_out) or 0.0
     if result.customization is not None and result.customization.status == "completed":
         money += price.fine_tune or 0.0
         money += result.customization.tokens / 1000 * (price.fine_tune_per_1k or 0.0)

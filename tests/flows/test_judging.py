@@ -13,6 +13,7 @@ from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetRef
 from blocks.scoring.judge_connection import JudgeModel
 from flywheel.config import (
+    AnalysisConfig,
     BudgetConfig,
     CandidateConfig,
     EmbedderConfig,
@@ -20,8 +21,9 @@ from flywheel.config import (
     IclConfig,
     JudgeConfig,
     MetricsConfig,
+    PriceConfig,
 )
-from flywheel.results import JudgeRun, RunResult
+from flywheel.results import JudgeRun, RunResult, Used
 from tasks.judging import judge_health
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
@@ -57,7 +59,13 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
         block = JudgeModel(base_url=server.base_url, model="small-judge-7b", api_key=SecretStr("sk-secret"))
         await block.save("main", overwrite=True)
         judge = JudgeConfig(block="flywheel-judge/main", position_probe=1.0)
-        first = with_judge(config, judge, metrics_config=MetricsConfig(primary="tool_calling_correctness"))
+        prices = [PriceConfig(model="small-judge-7b", input_per_1k=1.0, output_per_1k=10.0)]
+        first = with_judge(
+            config,
+            judge,
+            metrics_config=MetricsConfig(primary="tool_calling_correctness"),
+            analysis_config=AnalysisConfig(prices=prices),
+        )
         state, result = await run(first)
         asked = len(server.bodies)
 
@@ -75,6 +83,11 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
         assert health["tool_calling_correctness"].agreement_n > 0
         assert health["similarity"].flip_rate == 0
         assert health["similarity"].same_family  # both begin with "small"
+        # Every answer of the scripted judge states 11 tokens in and 3 out.
+        assert sum(one.tokens_in for one in health.values()) == 11 * asked
+        assert sum(one.tokens_out for one in health.values()) == 3 * asked
+        assert sum(one.cost or 0.0 for one in health.values()) == pytest.approx(0.041 * asked)
+        assert result.used["judge of alpha"] == Used(0.0, pytest.approx(0.041 * asked))
 
         predictions = await lines(first, evaluation.predictions or "")
         verdicts = await lines(first, judged.verdicts or "")
@@ -93,6 +106,7 @@ async def test_a_judge_rates_each_evaluation_and_people_correct_it(
         assert len(set(questions)) == len(questions)  # the second run asked of what was new alone
         assert len(questions) < 2 * asked
         health = {one.metric: one for one in await judge_health("run-b", again)}
+        assert sum(one.tokens_in for one in health.values()) == 11 * (len(questions) - asked)
         assert health["similarity"].kappa_n > 0
         assert health["similarity"].corrected is not None
 

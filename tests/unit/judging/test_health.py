@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 
 from flywheel.analysis import JudgeHealth
+from flywheel.config import PriceConfig
 from flywheel.errors import ConfigError, DataError
 from flywheel.judging.families import families, same_family
 from flywheel.judging.files import read_labels, read_verdicts, write_sheet, write_verdicts
-from flywheel.judging.health import HEALTH, health_document, health_of, health_of_runs
+from flywheel.judging.health import (
+    HEALTH,
+    health_document,
+    health_of,
+    health_of_runs,
+    with_earlier_use,
+    with_use,
+)
 from flywheel.judging.metrics import JudgeMetric
 from flywheel.judging.questions import JudgeVerdict
+from flywheel.judging.token_use import TokenUse
 from flywheel.results import JudgeRun
 from tests.unit.judging.cases import SIMILARITY, TOOL_CALLING
 
@@ -132,6 +141,25 @@ def test_health_goes_through_a_judge_run_and_back() -> None:
     assert health_of_runs([JudgeRun("id", "run", "small", "base-eval", "j", "now")]) == []
     with pytest.raises(DataError, match="judge again"):
         health_of_runs([JudgeRun("id", "run", "c", "base-eval", "j", "now", details={HEALTH: [{"no": 1}]})])
+
+
+def test_what_a_judging_used_before_it_was_broken_off_is_counted_with_what_it_used_after() -> None:
+    price = PriceConfig(model="j", input_per_1k=2.0, output_per_1k=4.0)
+    first, then = (with_use(health([verdict("a", 5)]), TokenUse(n, n), price) for n in (1_000, 500))
+    assert (first.tokens_in, first.tokens_out, first.cost) == (1_000, 1_000, 6.0)
+    broken_off, resumed, other = (
+        JudgeRun(name, "run", "small", "base-eval", "j", "now", details={HEALTH: health_document([one])})
+        for name, one in (("id", first), ("id", then), ("another", first))
+    )
+    (both,) = health_of_runs([with_earlier_use(resumed, [other, broken_off])])
+    assert (both.tokens_in, both.tokens_out, both.cost) == (1_500, 1_500, 9.0)
+    assert with_earlier_use(resumed, [other]) == resumed
+
+
+def test_the_cost_of_a_judge_without_a_price_is_not_known() -> None:
+    assert with_use(health([verdict("a", 5)]), TokenUse(10, 10), None).cost is None
+    for_gpus = PriceConfig(model="j", gpu_hour=3.0)
+    assert with_use(health([verdict("a", 5)]), TokenUse(10, 10), for_gpus).cost == 0.0
 
 
 def test_verdicts_and_the_sheet_of_a_run_are_what_a_person_fills_in(tmp_path: Path) -> None:

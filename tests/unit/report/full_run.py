@@ -153,6 +153,9 @@ def full_run() -> RunResult:
                 candidate="small",
                 eval_type="icl-eval",
                 no_answer=1,
+                tokens_in=38_400,
+                tokens_out=1_210,
+                cost=0.27,
                 notes=["judge and candidate are of one family", HOSTILE],
             )
         ],

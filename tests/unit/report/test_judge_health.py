@@ -31,6 +31,8 @@ HEALTH = (
     "−0.31",  # length correlation
     "0.62 (n = 12)",  # kappa
     "0.553 [0.41, 0.68]",  # corrected
+    "38,400, 1,210",  # tokens in and out
+    "0.27",  # their cost
     "judge and candidate are of one family",
 )
 

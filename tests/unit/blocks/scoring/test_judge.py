@@ -14,12 +14,14 @@ from blocks.scoring.judge_cache import JudgeCache
 from flywheel.config import JudgeConfig
 from flywheel.errors import EndpointRefused, RemoteRejected, TransientRemoteError
 from flywheel.judging.questions import JudgeVerdict, Question, questions_for
+from flywheel.judging.token_use import TokenUse
 from flywheel.progress import silent
 from tests.fakes.chat_server import ChatServer, completion, failure
 from tests.fakes.judge_server import ScriptedJudge, rating_of
 from tests.unit.judging.cases import POOR, REFERENCE, SIMILARITY, plain
 
 CONFIG = JudgeConfig(model="judge", base_url="set later", max_attempts=2, timeout_seconds=5)
+ONE_AT_A_TIME = CONFIG.model_copy(update={"concurrency": 1})
 
 
 def questions(answers: list[str], probe: float = 0.0, **more: Any) -> list[Question]:
@@ -36,6 +38,22 @@ async def judged(
 ) -> list[JudgeVerdict]:
     async with ModelJudge(Endpoint(server.base_url, "judge"), config, first_pause=0.01) as judge:
         return await rate(asked, judge, JudgeCache(folder), config, silent)
+
+
+async def test_tokens_are_counted_where_the_judge_was_asked_and_states_them(tmp_path: Path) -> None:
+    silent_one = completion('{"reason": "", "rating": 5}', usage=None)
+    answers = [completion('{"reason": "", "rating": 5}'), completion("no rating at all"), silent_one]
+    async with (
+        ChatServer(lambda body, number: answers[number]) as server,
+        ModelJudge(Endpoint(server.base_url, "judge"), CONFIG, first_pause=0.01) as judge,
+    ):
+        for _ in range(
+            2
+        ):  # the second time two of the three are known, and what was unreadable is asked again
+            await rate(questions(["a", "b", "c"]), judge, JudgeCache(tmp_path), ONE_AT_A_TIME, silent)
+            answers.append(answers[0])
+    assert len(server.bodies) == 4
+    assert judge.used == {"similarity": TokenUse(3 * 11, 3 * 3)}
 
 
 ATTACKS = [
