@@ -26,13 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, and what can be said of it."""
+    """Print the table, what the runs were set to otherwise, and what can be said of it."""
     from flywheel.cli.settings_arguments import connections_from_arguments
     from flywheel.cli.show import print_table
     from flywheel.cli.stored_run import load_run
     from flywheel.cli.terminal import console, emit_json, plain
     from flywheel.errors import ConfigError
     from flywheel.report.comparison import comparison_document, comparison_of, comparison_table
+    from flywheel.report.settings_difference import changed_rows, changed_settings
 
     if len(arguments.runs) < 2:
         raise ConfigError("Name two runs or more; `flywheel runs` lists them.")
@@ -42,11 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("One run was named twice; compare it with another.")
     scores = asyncio.run(_item_scores(found, connections))
     compared = comparison_of(found, scores)
+    changed = changed_settings(found)
     if arguments.json:
-        emit_json(comparison_document(compared))
+        emit_json(comparison_document(compared) | {"settings": [one._asdict() for one in changed]})
         return 0
     screen = console()
     print_table(screen, f"Against run {found[0].run_id}", comparison_table(compared))
+    if changed:
+        print_table(screen, "Settings that differ", changed_rows(changed))
+    else:
+        screen.print("Their settings are the same.")
     for note in compared.notes:
         screen.print(plain(note))
     return 0

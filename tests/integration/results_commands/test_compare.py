@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.integration.results_commands.stored_runs import BERLIN, ITEMS, store_run
+from blocks.history.sqlite_run_store import SqliteRunStore
+from tests.integration.results_commands.stored_runs import BERLIN, ITEMS, store_run, stored
 from tests.unit.evaluation.cases import item
 
 
@@ -21,8 +23,22 @@ def test_runs_over_the_same_items_are_compared_in_pairs(home: Path, flywheel: An
     assert row["difference"]["value"] == pytest.approx(3 / 9)
     assert row["difference"]["interval"]["low"] < 3 / 9 < row["difference"]["interval"]["high"]
     assert document["notes"] == ["second and first asked the same items."]
+    assert document["settings"] == []
     code, out, _ = flywheel("compare", "first", "second")
     assert "+0.333" in out
+    assert "Their settings are the same." in out
+
+
+def test_settings_that_runs_do_not_share_are_named_beside_their_scores(home: Path, flywheel: Any) -> None:
+    second = stored(home, "second")
+    changed = msgspec.structs.replace(second, config={"training_config": {"epochs": 4}})
+    SqliteRunStore(home / "runs.sqlite").save_run(changed)
+    _, out, _ = flywheel("compare", "first", "second", "--json")
+    assert json.loads(out)["settings"] == [
+        {"run_id": "second", "setting": "training_config.epochs", "before": None, "now": 4}
+    ]
+    _, out, _ = flywheel("compare", "first", "second")
+    assert "training_config.epochs" in out
 
 
 def test_runs_over_different_items_are_compared_over_those_in_both_and_it_is_said(
