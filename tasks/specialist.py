@@ -25,6 +25,7 @@ from flywheel.naming import slug
 from flywheel.report.specialist_set import as_lines
 from flywheel.results import EvalItem, Evaluation
 from tasks.curation import Reference
+from tasks.metrics import with_all_scores
 from tasks.progress import reporting
 
 
@@ -88,7 +89,8 @@ async def _asked(
             return await client.complete(replay(item.request, endpoint.model, settings).body)
 
         stage = f"{candidate.name} {evaluation.eval_type} specialist"
-        predictions = await run_evaluation(items, ask, partial, settings.concurrency, progress, stage=stage)
+        answers = await run_evaluation(items, ask, partial, settings.concurrency, progress, stage=stage)
+        predictions, _ = await with_all_scores(items, answers, config, store, partial, progress)
     scores = scores_of(items, {p.id: p for p in predictions}, settings.confidence_level)
     return msgspec.structs.replace(
         evaluation,

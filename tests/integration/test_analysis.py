@@ -24,9 +24,11 @@ from flywheel.config import (
     MetricsConfig,
     ProductionEndpointConfig,
 )
+from flywheel.overrides import with_overrides
 from tasks.conclusions import drawn_again
 from tasks.evaluation import evaluate
 from tasks.rerun import curated_by
+from tasks.specialist import ask_specialist_set
 from tests.fakes.chat_server import ChatServer, completion
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
@@ -169,6 +171,19 @@ async def test_production_is_held_to_the_same_rules_and_metrics_as_candidates(tm
     with contextlib.closing(await open_run_store(config.connections)) as runs:
         [ceiling] = drawn_again(by_the_log, store, runs).ceilings
     assert (ceiling.source, ceiling.n, ceiling.value) == ("teacher_noise", 40, 1.0)
+
+    # So is a specialist set.
+    datasets = curated_by(result).datasets
+    hard = store.open(datasets.ref) / "base" / "eval_data.jsonl"
+    config = with_overrides(config, {"evaluation_config.extra_items": str(hard)})
+    evaluation = result.candidates[0].evaluations[0]
+    with disable_run_logger():
+        async with ChatServer(respond) as server:
+            asked = await ask_specialist_set.fn(
+                "run-1", config.candidates[0], evaluation, server.endpoint, datasets, config
+            )
+    found = {name: score.value for name, score in asked.scores.items() if name.startswith("specialist/")}
+    assert found["specialist/function_name_and_args_accuracy"] == found["specialist/calls"] == 1.0
 
     for evaluation in result.candidates[0].evaluations:
         ended, began = (
