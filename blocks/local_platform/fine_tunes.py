@@ -164,6 +164,7 @@ class FineTunes:
             val_loss=status.val_loss,
             train_rows=status.rows,
             skipped_rows=status.skipped_rows,
+            skipped=status.skipped,
             tokens=status.tokens,
             runtime_seconds=status.seconds,
             adapter=str(self._adapter(slug)),

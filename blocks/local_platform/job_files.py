@@ -54,7 +54,8 @@ class JobSpec(msgspec.Struct, frozen=True):
 
 class JobStatus(msgspec.Struct, frozen=True):
     """How far a job is. `tokens` counts what the rows have, each row in full and each epoch anew; `computed_tokens`
-    what was left to compute once shared prefixes were shared."""
+    what was left to compute once shared prefixes were shared. `best_epoch` is the one with the lowest validation loss
+    so far, `best_val_loss`; 0 before any was measured."""
 
     state: State = "running"
     epoch: int = 0
@@ -69,6 +70,9 @@ class JobStatus(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     detail: str = ""
     error: str | None = None
+    skipped: dict[str, int] = {}
+    best_epoch: int = 0
+    best_val_loss: float | None = None
 
     @property
     def tokens_per_second(self) -> float:

@@ -54,6 +54,7 @@ class LoraTraining:
         except ValueError as error:
             raise ConfigError(f"lora_config does not fit this model: {error}") from error
         compute_adapters_as_one(self._model)
+        self._best: list[torch.Tensor] = []
         self._has_dropout = lora.adapter_dropout > 0
         self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         self._masters = [parameter.detach().float().clone() for parameter in self._parameters]
@@ -113,14 +114,26 @@ class LoraTraining:
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to go on as if nothing had happened."""
-        return {"masters": self._masters, "optimiser": self._optimiser.state_dict()}
+        return {"masters": self._masters, "best": self._best, "optimiser": self._optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `state`."""
         with torch.no_grad():
             for master, saved in zip(self._masters, state["masters"], strict=True):
                 master.copy_(saved)
+        self._best = list(state.get("best", ()))  # checkpoints of earlier versions have none
         self._optimiser.load_state_dict(state["optimiser"])
+        self._publish()
+
+    def remember(self) -> None:
+        """Take a copy of the weights as they are, in place of an earlier one."""
+        self._best = [master.detach().clone() for master in self._masters]
+
+    def go_back(self) -> None:
+        """Make the weights those of the last `remember`, if there was one."""
+        with torch.no_grad():
+            for master, best in zip(self._masters, self._best or self._masters, strict=True):
+                master.copy_(best)
         self._publish()
 
     def save_adapter(self, folder: Path, base_model: str) -> None:

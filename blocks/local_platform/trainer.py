@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 MOST_VALIDATION_ROWS = 64
+GOES_ON = (
+    *("epoch", "step", "loss", "val_loss", "best_epoch", "best_val_loss"),
+    *("tokens", "computed_tokens", "seconds"),
+)
+"""What of its status a training takes up again with its checkpoint."""
 
 
 class Cancelled(Exception):
@@ -93,7 +98,11 @@ class Trainer:
         steps = self._training.epochs * self._steps_of_epoch(rows)
         training = LoraTraining(model, self._training, self._lora, steps)
         self.tell(
-            total_steps=steps, rows=len(rows.examples), skipped_rows=sum(rows.skipped.values()), detail=""
+            total_steps=steps,
+            rows=len(rows.examples),
+            skipped_rows=sum(rows.skipped.values()),
+            skipped=dict(rows.skipped),
+            detail="",
         )
         self._restore(training)
         return training
@@ -106,7 +115,7 @@ class Trainer:
 
         per_epoch = self._steps_of_epoch(rows)
         saved = last = time.monotonic()
-        while self.status.step < self.status.total_steps:
+        while self.status.step < self.status.total_steps and not self._gets_no_better():
             self._stop_if_cancelled(training)
             epoch, within = divmod(self.status.step, per_epoch)
             order = order_of_rows(len(rows.examples), self._training.seed, epoch)
@@ -116,6 +125,7 @@ class Trainer:
             val_loss = self.status.val_loss
             if within == per_epoch - 1:
                 val_loss = training.validate(held_out.examples[:MOST_VALIDATION_ROWS])
+                self._note_best(training, epoch + 1, val_loss)
             now = time.monotonic()
             self.tell(
                 epoch=epoch + 1,
@@ -132,6 +142,21 @@ class Trainer:
             if within == per_epoch - 1 or now - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(training)
                 saved = last = time.monotonic()
+
+    def _note_best(self, training: LoraTraining, epoch: int, val_loss: float | None) -> None:
+        best = self.status.best_val_loss
+        if val_loss is not None and (best is None or val_loss < best):
+            self.status = msgspec.structs.replace(self.status, best_epoch=epoch, best_val_loss=val_loss)
+            if self._training.keep == "best":
+                training.remember()
+
+    def _gets_no_better(self) -> bool:
+        """Whether the last epochs, `patience_epochs` of them, have not lowered the validation loss."""
+        patience, best = self._training.patience_epochs, self.status.best_epoch
+        if patience is None or not best:
+            return False
+        whole_epochs = self.status.step * self._training.epochs // self.status.total_steps
+        return whole_epochs - best >= patience
 
     def _stop_if_cancelled(self, training: LoraTraining | None = None) -> None:
         if self._cancelled:
@@ -157,8 +182,7 @@ class Trainer:
         if status.total_steps != self.status.total_steps:
             return  # of another version of the rows or of this program
         training.restore(saved["training"])
-        self.tell(**{name: getattr(status, name) for name in ("epoch", "step", "loss", "val_loss", "tokens")})
-        self.tell(computed_tokens=status.computed_tokens, seconds=status.seconds)
+        self.tell(**{name: getattr(status, name) for name in GOES_ON})
         print(f"resumed at step {status.step} of {status.total_steps}", flush=True)
 
     def _finish(self, training: LoraTraining, rows: Rows) -> None:
@@ -166,6 +190,11 @@ class Trainer:
 
         target = self._folder / job_files.ADAPTER_FOLDER
         temporary = self._folder / f".adapter.{os.getpid()}"
+        epoch = self.status.epoch
+        if self._training.keep == "best" and self.status.best_epoch:
+            training.go_back()
+            epoch = self.status.best_epoch
+            self.tell(val_loss=self.status.best_val_loss)
         training.save_adapter(temporary, self._spec.model)
         packages = ("torch", "transformers", "peft")
         card = {
@@ -177,6 +206,7 @@ class Trainer:
             "lora_config": self._spec.lora,
             "rows": len(rows.examples),
             "skipped_rows": rows.skipped,
+            "epoch": epoch,
             "train_loss": self.status.loss,
             "val_loss": self.status.val_loss,
             "tokens": self.status.tokens,

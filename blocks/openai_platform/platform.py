@@ -74,7 +74,6 @@ class OpenAIPlatform:
         """
         with tempfile.TemporaryDirectory(prefix="flywheel-") as folder:
             train, validation = await asyncio.to_thread(self._files, request, Path(folder))
-            skipped = sum(train.left_out.values())
             stage = f"fine-tune {request.name}"
             detail = "; ".join(f"{count} rows left out: {reason}" for reason, count in train.left_out.items())
             progress(stage, 0, None, detail or "uploading")
@@ -92,7 +91,7 @@ class OpenAIPlatform:
             await self._clear(job)
             raise
         await self._clear(job)
-        return _customization(request, ended, train.rows, skipped)
+        return _customization(ended, train)
 
     async def serve_customization(self, name: str, customization: Customization) -> Endpoint:
         """See the fine-tuned model answer; a provider may need a while before it knows it."""
@@ -164,7 +163,7 @@ class OpenAIPlatform:
                 await self._uploads.remove(job.get("training_file"), job.get("validation_file"))
 
 
-def _customization(request: FineTuneRequest, ended: Ended, rows: int, skipped: int) -> Customization:
+def _customization(ended: Ended, train: TrainingFile) -> Customization:
     job, metrics = ended.job, ended.metrics
     tokens = job.get("trained_tokens")
     return Customization(
@@ -174,8 +173,9 @@ def _customization(request: FineTuneRequest, ended: Ended, rows: int, skipped: i
         train_loss=metrics.get("train_loss"),
         val_loss=metrics.get("full_valid_loss", metrics.get("valid_loss")),
         losses=ended.losses,
-        train_rows=rows,
-        skipped_rows=skipped,
+        train_rows=train.rows,
+        skipped_rows=sum(train.left_out.values()),
+        skipped=train.left_out,
         tokens=tokens if isinstance(tokens, int) else 0,
         runtime_seconds=round(ended.seconds, 3),
     )

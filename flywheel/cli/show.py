@@ -84,10 +84,16 @@ def print_table(screen: Console, title: str, rows: Sequence[dict[str, Any]]) -> 
 
 
 def throughput_lines(run: RunResult) -> list[str]:
-    """How fast this machine trained and answered."""
+    """How fast this machine trained and answered, and the rows that no training saw."""
     lines = []
     for candidate in run.candidates:
         tuned = candidate.customization
+        if tuned and tuned.skipped_rows:
+            reasons = "; ".join(f"{count}: {reason}" for reason, count in tuned.skipped.items())
+            lines.append(
+                f"{candidate.candidate}: {tuned.skipped_rows} rows were left out of the training"
+                + (f" ({reasons})" if reasons else "")
+            )
         if tuned and tuned.runtime_seconds and tuned.tokens:
             lines.append(
                 f"{candidate.candidate}: trained {tuned.train_rows} rows, {tuned.tokens} tokens in "

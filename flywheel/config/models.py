@@ -89,6 +89,17 @@ class TrainingConfig(Settings):
         default=2048, ge=16, description="Longest training row, in tokens; longer: left out."
     )
     seed: int = Field(default=0, ge=0, description="Seed of initialisation and row order.")
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="Which epoch's weights are kept where this machine trains (local and vllm): the last, or the one "
+        "with the lowest validation loss; the last where there are no validation rows. Services choose themselves.",
+    )
+    patience_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after so many epochs without a lower validation loss, where this machine trains; none "
+        "trains all epochs.",
+    )
 
 
 class EvaluationConfig(Settings):

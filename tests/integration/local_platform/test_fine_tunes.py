@@ -7,12 +7,15 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from blocks.local_platform.adapters import merged
+from blocks.local_platform.chat_format import ChatFormat
 from blocks.local_platform.model_loading import load_model
+from blocks.local_platform.packed_attention import PackedRows
 from blocks.local_platform.platform import LocalPlatform
 from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut, RemoteRejected
 from flywheel.progress import silent
@@ -52,6 +55,49 @@ async def test_a_fine_tune_leaves_an_adapter_that_peft_loads_and_its_name_trains
     # A name must never hide that the settings changed.
     with pytest.raises(RemoteRejected, match="another name"):
         await platform.fine_tune(request(tmp_path, model, epochs=2), silent)
+
+
+async def test_the_best_epoch_is_kept_where_that_is_asked_and_patience_ends_a_training_that_gets_worse(
+    platform: LocalPlatform, tmp_path: Path, model: str
+) -> None:
+    asked = request(tmp_path, model, epochs=12, learning_rate=0.05, keep="best", patience_epochs=2)
+    too_long = {
+        "messages": [{"role": "user", "content": "why " * 5_000}, {"role": "assistant", "content": "so"}]
+    }
+    with (asked.train / "training.jsonl").open("a") as rows:
+        rows.write("\n" + json.dumps(too_long))
+    # Answers that no row prepares for: learning the rows by heart makes them less likely.
+    other = {
+        "messages": [
+            {"role": "user", "content": "Question number 3"},
+            {"role": "assistant", "content": "no!"},
+        ]
+    }
+    (asked.train / "validation.jsonl").write_text(json.dumps(other))
+    result = await platform.fine_tune(asked, silent)
+
+    by_epoch = [point.validation for point in result.losses if point.validation is not None]
+    best = min(by_epoch)
+    assert result.val_loss == best
+    assert result.skipped == {"longer than max_seq_length (2048 tokens)": 1}
+    kept = by_epoch.index(best) + 1
+    assert len(by_epoch) == kept + 2 < 12
+    assert result.adapter is not None
+    assert json.loads((Path(result.adapter) / "card.json").read_text())["epoch"] == kept
+    assert loss_of(model, Path(result.adapter), other) == pytest.approx(best, rel=0.02)
+
+
+def loss_of(model: str, adapter: Path, row: dict[str, Any]) -> float:
+    """Mean loss of the answer's tokens, by the plainest computation there is."""
+    prompt, answer = ChatFormat(Path(model)).example(row["messages"], [])
+    tuned = merged(load_model(Path(model), torch.device("cpu"), torch.float32), adapter)
+    layout = PackedRows(0, [len(prompt) + len(answer)], torch.device("cpu"))
+    with torch.no_grad():
+        logits = tuned(
+            input_ids=torch.tensor([[*prompt, *answer]]), position_ids=layout.positions(), layout=layout
+        ).logits[0]
+    predicted = logits[len(prompt) - 1 : -1]
+    return float(torch.nn.functional.cross_entropy(predicted, torch.tensor(answer)))
 
 
 async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped_when_resumed(

@@ -41,6 +41,8 @@ async def test_rows_that_break_a_rule_are_left_out_and_counted(
         request(tmp_path / "t", rows), lambda *state: told.append(state[3])
     )
     assert (done.train_rows, done.skipped_rows) == (10, 4)
+    assert sum(done.skipped.values()) == 4
+    assert done.skipped["longer than 2,048 tokens"] == 1
     assert "1 rows left out: longer than 2,048 tokens" in told[0]
 
 
