@@ -120,6 +120,7 @@ def _print_answer(screen: Console, of: AnswersOf, answer: DivergentAnswer) -> No
     from flywheel.cli.terminal import plain
     from flywheel.report.difference import difference
     from flywheel.report.escaping import shortened
+    from flywheel.report.numbers import figure
 
     screen.print(
         plain(
@@ -136,6 +137,9 @@ def _print_answer(screen: Console, of: AnswersOf, answer: DivergentAnswer) -> No
             marked = piece.differs and not screen.is_terminal
             line.append(f"⟦{text}⟧" if marked else text, style=f"{style} underline" if piece.differs else "")
         screen.print(line, soft_wrap=True)
+    if answer.scores:
+        scores = ", ".join(f"{name} {figure(score)}" for name, score in sorted(answer.scores.items()))
+        screen.print(plain(f"  scored     {scores}"), soft_wrap=True)
 
 
 def _one_item(
@@ -188,4 +192,5 @@ def _document(of: AnswersOf, answer: DivergentAnswer) -> dict[str, Any]:
         "prompt": answer.prompt,
         "reference": answer.reference,
         "answer": answer.answer,
+        "scores": answer.scores,
     }

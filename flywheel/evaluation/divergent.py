@@ -13,6 +13,7 @@ from flywheel.errors import ScoringError
 from flywheel.evaluation.aggregate import Predictions, by_id
 from flywheel.evaluation.scoring import (
     FUNCTION_NAME_AND_ARGS,
+    METRICS,
     PRIMARY_TEXT_METRIC,
     candidate_message,
     reference_calls,
@@ -38,7 +39,10 @@ _MOST_HISTORY = 6
 
 
 class DivergentAnswer(msgspec.Struct, frozen=True):
-    """One answer that differs. `severity` is larger for worse; `score` is the item's own main score."""
+    """One answer that differs. `severity` is larger for worse; `score` is the item's own main score.
+
+    `scores` are those of a judge and of metrics of the user's own, such as a check of policy; None is unscored.
+    """
 
     id: str
     kind: str
@@ -48,6 +52,7 @@ class DivergentAnswer(msgspec.Struct, frozen=True):
     reference: str
     answer: str
     weight: int = 1
+    scores: dict[str, float | None] = {}
 
 
 def divergent_answers(
@@ -119,6 +124,7 @@ def _divergence(item: EvalItem, prediction: Prediction) -> DivergentAnswer | Non
         reference=_answer_text(answer_message(item.response) or {}, reference),
         answer=_answer_text(message, calls),
         weight=item.weight,
+        scores={name: value for name, value in prediction.scores.items() if name not in METRICS},
     )
 
 

@@ -109,11 +109,12 @@ def _cost(run: RunResult, candidate: str, eval_type: str) -> float | None:
 
 
 def _production(run: RunResult, against: Against) -> Place | None:
-    """Production agrees with itself as far as its ceiling; without one it has no place in the picture."""
+    """Production agrees with itself as far as its ceiling; where that is assumed it has no place in the picture."""
     if run.analysis is None or against != "cost":
         return None
     metrics = {e.primary for c in run.candidates for e in c.evaluations}
-    ceiling = next((c for c in run.analysis.ceilings if c.metric in metrics), None)
+    known_ceilings = (c for c in run.analysis.ceilings if c.metric in metrics and c.source != "assumed")
+    ceiling = next(known_ceilings, None)
     known = (c.production_per_request for c in run.analysis.costs)
     cost = next((value for value in known if value is not None), None)
     if ceiling is None or cost is None:

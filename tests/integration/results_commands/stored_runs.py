@@ -21,7 +21,10 @@ BERLIN, BONN = calls(("get_weather", {"city": "Berlin"})), calls(("get_weather",
 ITEMS = [item(BERLIN, f"i{n}") for n in range(8)] + [item(text("Hello"), "words")]
 
 
-def store_run(home: Path, run_id: str, wrong: int, items: list[EvalItem] = ITEMS) -> None:
+def store_run(
+    home: Path, run_id: str, wrong: int, items: list[EvalItem] = ITEMS, own: dict[str, float] | None = None
+) -> None:
+    """A run that is wrong on its first items; `own` are scores that each answer has beside the built-in ones."""
     datasets = DirectoryDatasetStore(home / "datasets")
     with datasets.create("datasets", {"run": run_id}) as staging:
         (staging.path / "base").mkdir()
@@ -30,6 +33,7 @@ def store_run(home: Path, run_id: str, wrong: int, items: list[EvalItem] = ITEMS
     scored = score_predictions(
         items, [Prediction(one.id, answer, 100.0) for one, answer in zip(items, answers, strict=True)]
     )
+    scored = [msgspec.structs.replace(one, scores=one.scores | (own or {})) for one in scored]
     with datasets.create("predictions", {"run": run_id}) as predictions:
         write_predictions(predictions.path / "predictions.jsonl", scored)
     uri = f"{predictions.ref.uri}/predictions.jsonl"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flywheel.evaluation.files import read_items
-from tests.integration.results_commands.stored_runs import BERLIN, ITEMS
+from tests.integration.results_commands.stored_runs import BERLIN, ITEMS, store_run
 
 
 def test_divergent_answers_are_listed_worst_first_with_the_difference_marked(
@@ -34,6 +34,15 @@ def test_one_item_is_shown_in_full(home: Path, flywheel: Any) -> None:
     code, _, err = flywheel("divergent", "first", "--item", "nope")
     assert code == 3
     assert "flywheel divergent first" in err
+
+
+def test_a_divergent_answer_bears_the_scores_that_no_program_of_ours_gave(home: Path, flywheel: Any) -> None:
+    store_run(home, "policed", wrong=1, own={"policy": 0.0})
+    code, out, _ = flywheel("divergent", "policed", "--json")
+    assert code == 0
+    assert [answer["scores"] for answer in json.loads(out)] == [{"policy": 0.0}]
+    _, out, _ = flywheel("divergent", "policed")
+    assert "scored     policy 0.00" in out
 
 
 def test_exported_items_are_a_set_that_score_and_later_runs_read(

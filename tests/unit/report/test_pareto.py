@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +60,11 @@ def test_production_stands_in_the_picture_of_costs_with_its_own_agreement() -> N
     *candidates, production = places(full_run(), full_evidence(), "cost")
     assert [p.label for p in candidates] == ["small customized-eval"]
     assert (production.kind, production.x, production.y) == ("production", 2.0, 0.95)
+
+
+def test_production_whose_agreement_is_assumed_has_no_place_in_the_picture() -> None:
+    run = full_run()
+    assert run.analysis is not None
+    assumed = [msgspec.structs.replace(one, source="assumed", value=1.0) for one in run.analysis.ceilings]
+    run = msgspec.structs.replace(run, analysis=msgspec.structs.replace(run.analysis, ceilings=assumed))
+    assert [place.kind for place in places(run, full_evidence(), "cost")] == ["customized-eval"]
