@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from blocks.logs.untagged import UntaggedGroup
 from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig, LoraConfig, TrainingConfig
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
@@ -49,7 +50,8 @@ class WorkloadSummary(msgspec.Struct, frozen=True):
     """One workload of one client, as the log store sees it. Times are ISO 8601 in UTC.
 
     Averages are over the records that have the figure; None where none has. `tools` are those that were seen; a store
-    that looks at a few records of each workload alone may miss rare ones.
+    that looks at a few records of each workload alone may miss rare ones. `groups` are of the records that name no
+    workload, where the store looks at their requests.
     """
 
     workload_id: str | None
@@ -62,6 +64,7 @@ class WorkloadSummary(msgspec.Struct, frozen=True):
     average_latency_ms: float | None = None
     average_tokens_in: float | None = None
     average_tokens_out: float | None = None
+    groups: list[UntaggedGroup] = []
 
 
 class LogStore(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from blocks.logs.untagged import LOOKED_AT, Untagged
 from blocks.ports import WorkloadSummary
 from flywheel.errors import DataError
 from flywheel.records.log_line import WireLine
@@ -47,13 +48,19 @@ class Census:
         self._workloads: dict[tuple[str | None, str | None], _Workload] = {}
         self._decoder = msgspec.json.Decoder(_Tools)
         self._names: dict[bytes, frozenset[str]] = {}
+        self._untagged = Untagged()
 
     def add(self, wire: WireLine) -> None:
         """Count one record; a time or a payload that cannot be read does not keep it from being counted."""
         key = wire.workload_id, wire.client_id
         workload = self._workloads.setdefault(key, _Workload())
         workload.records += 1
-        workload.tools |= self._tools_of(wire.request)
+        tools = self._tools_of(wire.request)
+        workload.tools |= tools
+        if wire.workload_id is None:
+            self._untagged.add(wire.client_id, wire.request, tools)
+        elif workload.records <= LOOKED_AT:
+            self._untagged.learn(wire.workload_id, wire.client_id, wire.request, tools)
         workload.latency_ms.add(wire.latency_ms)
         workload.tokens_in.add(wire.tokens_in)
         workload.tokens_out.add(wire.tokens_out)
@@ -84,6 +91,7 @@ class Census:
                 average_latency_ms=workload.latency_ms.mean(),
                 average_tokens_in=workload.tokens_in.mean(),
                 average_tokens_out=workload.tokens_out.mean(),
+                groups=self._untagged.groups(client_id) if workload_id is None else [],
             )
             for (workload_id, client_id), workload in self._workloads.items()
         ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HELP = "list the workloads and clients of a log, with their records, tools and time span"
 EXAMPLE = "flywheel workloads --logs logs/"
+MOST_GROUPS_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(unreadable, file=sys.stderr)
     else:
         print_table(console(), f"Workloads in {shown}", [_row(summary) for summary in found])
+        if groups := _groups(found):
+            print_table(console(), "Records without a workload id, by what they look like", groups)
         for note in [unreadable, *_notes(found), _next_step(arguments)]:
             if note:
                 console().print(note)
@@ -89,6 +92,21 @@ def _row(summary: WorkloadSummary) -> dict[str, Any]:
         "tokens in": _figure(summary.average_tokens_in),
         "tokens out": _figure(summary.average_tokens_out),
     }
+
+
+def _groups(found: list[WorkloadSummary]) -> list[dict[str, Any]]:
+    """Which workload the records without one look like, or that they are a kind of call by themselves."""
+    return [
+        {
+            "client": summary.client_id if summary.client_id is not None else "(none)",
+            "records": group.records,
+            "looks like": ", ".join(group.workloads) or "a workload of its own",
+            "tools": ", ".join(group.tools) or "-",
+            "system prompt": group.system_prompt or "-",
+        }
+        for summary in found
+        for group in summary.groups[:MOST_GROUPS_SHOWN]
+    ]
 
 
 def _figure(average: float | None, unit: str = "") -> str:

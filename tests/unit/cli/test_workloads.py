@@ -42,6 +42,7 @@ def test_json_is_one_document_of_the_workloads_and_nothing_else(
         "average_latency_ms": None,
         "average_tokens_in": None,
         "average_tokens_out": None,
+        "groups": [],
     }
 
 
@@ -77,6 +78,40 @@ def test_the_share_without_a_workload_is_said_for_each_client(
         (None, None): 1.0,
         ("neat", "c"): 0.0,
     }
+
+
+def test_records_without_a_workload_id_are_put_to_the_workload_that_they_look_like(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def line(workload: str | None, client: str, system: str, *tools: str) -> str:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": "Hello"}]
+        offered = [{"type": "function", "function": {"name": name}} for name in tools]
+        request = {"messages": messages, "tools": offered}
+        return json.dumps({"workload_id": workload, "client_id": client, "request": request, "response": {}})
+
+    log = tmp_path / "log.jsonl"
+    lines = [
+        line("router", "acme", "Today is 3 May.  Route calls.", "a", "b"),
+        line(None, "acme", "Today is 14 May. Route calls.", "b", "a"),  # a date, and another order
+        line(None, "acme", "Today is 14 May. Route calls.", "a"),
+        line(None, "acme", "Today is 14 May. Route calls.", "a"),
+        line(None, "shop", "Today is 3 May. Route calls.", "a", "b"),  # of a client that has no router
+    ]
+    log.write_text("\n".join(lines))
+    assert main(["workloads", "--logs", str(log), "--json"]) == 0
+    groups = {s["client_id"]: s["groups"] for s in json.loads(capsys.readouterr().out) if s["groups"]}
+    prompt = "Today is 0 May. Route calls."
+    assert groups == {
+        "acme": [
+            {"records": 2, "system_prompt": prompt, "tools": ["a"], "workloads": []},
+            {"records": 1, "system_prompt": prompt, "tools": ["a", "b"], "workloads": ["router"]},
+        ],
+        "shop": [{"records": 1, "system_prompt": prompt, "tools": ["a", "b"], "workloads": []}],
+    }
+    assert main(["workloads", "--logs", str(log)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "acme 2 a workload of its own a Today is 0 May." in shown
+    assert "acme 1 router a, b Today is 0 May." in shown
 
 
 @pytest.mark.parametrize("content", [None, "", "no json\n"])
