@@ -157,6 +157,7 @@ def results_document(run: RunResult) -> list[dict[str, Any]]:
             "status": candidate.status,
             "error": candidate.error,
             "evaluations": [_evaluation_document(evaluation) for evaluation in candidate.evaluations],
+            "customization": _plain(candidate.customization),
             "conclusions": _conclusions_document(run, candidate.candidate),
         }
         for candidate in run.candidates
@@ -180,10 +181,12 @@ def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
     ways = {f"{candidate} {eval_type}" for eval_type in EVAL_TYPES}
     own["comparisons"] = [c for c in analysis.comparisons if ways & {c.first, c.second}]
     own["ceilings"] = list(analysis.ceilings)
-    return {
-        name: json.loads(json.dumps(msgspec.to_builtins(entries)), parse_constant=lambda _: None)
-        for name, entries in own.items()
-    }
+    return {name: _plain(entries) for name, entries in own.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Typed data as what JSON has; an infinite number, or one that is none, becomes null."""
+    return json.loads(json.dumps(msgspec.to_builtins(value)), parse_constant=lambda _: None)
 
 
 def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:

@@ -116,6 +116,9 @@ def _training_rows(tuned: Customization) -> list[dict[str, str]]:
         {"figure": "seconds", "value": figure(tuned.runtime_seconds, 0)},
         {"figure": "seconds in the queue", "value": figure(tuned.queued_seconds, 0)},
     ]
+    for what, where in (("fine-tuned model", tuned.model), ("adapter", tuned.adapter)):
+        if where:
+            rows.append({"figure": what, "value": cell(where, 1000)})
     if not tuned.losses:
         rows.append({"figure": "curve", "value": "the platform kept no losses by step"})
     if tuned.error:

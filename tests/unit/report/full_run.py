@@ -67,6 +67,7 @@ def full_run() -> RunResult:
     tuned = Customization(
         job="j",
         status="completed",
+        adapter="/jobs/j/adapter",
         train_loss=0.1,
         val_loss=0.2,
         train_rows=200,

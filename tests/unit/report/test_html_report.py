@@ -104,6 +104,7 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "security-and-compliance",
         "flywheel score --items items.jsonl --predictions predictions.jsonl",
         "validation loss",
+        "/jobs/j/adapter",
         "rows left out",
         "time to first token",
         "40 ms / 1.2 s",

@@ -103,7 +103,9 @@ def test_the_summary_and_the_document_tell_what_a_lead_follows_and_how_far_the_j
         "2\\.0 hours",
     ):
         assert figure in page
-    small = results_document(run)[0]
+    small, broken = results_document(run)[:2]
+    assert (small["customization"]["job"], small["customization"]["adapter"]) == ("j", "/jobs/j/adapter")
+    assert broken["customization"] is None
     (health,) = small["conclusions"]["judge_health"]
     assert (health["kappa"], health["no_answer"]) == (0.62, 1)
     (comparison,) = small["conclusions"]["comparisons"]
