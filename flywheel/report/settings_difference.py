@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flywheel.overrides import load_config
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import UNKNOWN
 from flywheel.report.tables import Row
@@ -25,16 +26,17 @@ def changed_settings(runs: Sequence[RunResult]) -> list[Changed]:
     """Every setting in which a later run differs from the first, by its path, in the order of the tree.
 
     Candidates, and whatever else has a name, meet by their names; of one that only one run has, each setting differs.
+    A setting that a run does not know, because it is of a version before it, was as its default has it.
     """
+    defaults = dict(_flat(load_config(last={"workload_id": "any", "client_id": "any"}).model_dump()))
     baseline = dict(_flat(runs[0].config))
     found = []
     for run in runs[1:]:
         now = dict(_flat(run.config))
-        found += [
-            Changed(run.run_id, path, baseline.get(path), now.get(path))
-            for path in dict.fromkeys([*now, *baseline])
-            if baseline.get(path) != now.get(path)
-        ]
+        for path in dict.fromkeys([*now, *baseline]):
+            before, after = (tree.get(path, defaults.get(path)) for tree in (baseline, now))
+            if before != after:
+                found.append(Changed(run.run_id, path, before, after))
     return found
 
 

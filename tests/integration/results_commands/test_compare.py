@@ -35,7 +35,7 @@ def test_settings_that_runs_do_not_share_are_named_beside_their_scores(home: Pat
     SqliteRunStore(home / "runs.sqlite").save_run(changed)
     _, out, _ = flywheel("compare", "first", "second", "--json")
     assert json.loads(out)["settings"] == [
-        {"run_id": "second", "setting": "training_config.epochs", "before": None, "now": 4}
+        {"run_id": "second", "setting": "training_config.epochs", "before": 2, "now": 4}
     ]
     _, out, _ = flywheel("compare", "first", "second")
     assert "training_config.epochs" in out

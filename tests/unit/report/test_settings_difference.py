@@ -43,6 +43,14 @@ def test_candidates_meet_by_name_whatever_their_order_and_a_new_one_is_shown() -
     assert not any(path.startswith("candidates.a") for path in settings)
 
 
+def test_a_setting_that_came_with_a_later_version_differs_only_where_it_is_set() -> None:
+    older = run("one")
+    del older.config["training_config"]["epochs"]
+    assert changed_settings([older, run("two")]) == []
+    (changed,) = changed_settings([older, run("two", training_config__epochs=5)])
+    assert (changed.before, changed.now) == (2, 5)
+
+
 def test_values_that_came_from_outside_are_shown_as_text() -> None:
     (row,) = changed_rows(changed_settings([run("one"), run("two", description="[x](y)\n|z|")]))
     assert row["setting"] == "description"
