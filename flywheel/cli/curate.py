@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from flywheel.cli.settings_arguments import add_settings_arguments, config_from_arguments
@@ -69,6 +71,8 @@ def _show(manifest: dict[str, Any], out: Any) -> None:
         "Answers by tool",
         [{"answer": name, **{split: of.get(name, 0) for split, of in classes.items()}} for name in names],
     )
+    for remark in remarks(manifest["steps"]):
+        screen.print(plain(remark))
     icl = manifest["steps"]["icl"]
     if icl["status"] == "not_run":
         screen.print(plain(f"No icl set: {icl['reason']}"))
@@ -77,3 +81,36 @@ def _show(manifest: dict[str, Any], out: Any) -> None:
             plain(f"icl: {icl['not_run']} of {icl['items']} items got no examples; see icl/not_run.jsonl.")
         )
     screen.print(plain(f"Datasets are in {out}; manifest.json there has settings, counts and checksums."))
+
+
+def remarks(steps: dict[str, Any]) -> list[str]:
+    """Why records were refused, and what else is odd about the log; nothing where there is nothing."""
+    validated, deduplicated = steps["validate"], steps["deduplicate"]
+    refused = Counter(steps["extract"].get("reasons", {})) + Counter(validated["reasons"])
+    if deduplicated["invalid"]:
+        refused["duplicate_id"] += deduplicated["invalid"]
+    found = []
+    if refused:
+        reasons = _listed(refused)
+        found.append(
+            f"Refused: {reasons}. Each is in rejected.jsonl, with its file, its line and what is wrong."
+        )
+    if count := validated["schema_violations"]["records"]:
+        found.append(
+            f"Kept, with arguments that break the tool's own schema: {count:,} "
+            f"({_listed(validated['schema_violations']['by_tool'])}). manifest.json has examples; "
+            "validation_config.refuse_schema_violations refuses them."
+        )
+    noise = deduplicated["teacher_noise"]
+    if noise["repeated_requests"]:
+        found.append(
+            f"Asked more than once: {noise['repeated_requests']:,} requests, of which production answered "
+            f"{noise['with_different_answers']:,} in more than one way."
+        )
+    return found
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Largest first, then by name."""
+    in_order = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{count:,} {name}" for name, count in in_order)
