@@ -32,6 +32,7 @@ class ChatClient:
         config: Time-out of one attempt, number of attempts, bounds, and whether answers are streamed.
         first_pause: Seconds before the second attempt; see `EndpointClient`.
         key: The API key, where it does not stand in the environment.
+        relentless: Ask on whatever the endpoint answers; see `Bounds`.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class ChatClient:
         config: EvaluationConfig,
         first_pause: float = 0.5,
         key: str | None = None,
+        *,
+        relentless: bool = False,
     ) -> None:
         self._client = EndpointClient(
             endpoint,
@@ -51,6 +54,7 @@ class ChatClient:
                 config.requests_per_minute,
                 config.tokens_per_minute,
                 config.circuit_seconds,
+                relentless,
             ),
             first_pause=first_pause,
             key=key,

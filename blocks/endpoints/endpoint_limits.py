@@ -25,12 +25,17 @@ LONGEST_PROBE = 10.0
 
 
 class Bounds(NamedTuple):
-    """What one endpoint allows. None is no bound; `patience` are seconds for which one that is down is waited for."""
+    """What one endpoint allows. None is no bound; `patience` are seconds for which one that is down is waited for.
+
+    A `relentless` client asks on whatever it is told, as the users do whom a load test stands for: nothing counts as
+    down, and no pause that the endpoint asks for is made.
+    """
 
     at_once: int
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     patience: float = 60.0
+    relentless: bool = False
 
 
 class EndpointLimits:
@@ -39,7 +44,7 @@ class EndpointLimits:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.slots = asyncio.Semaphore(bounds.at_once)
-        self.circuit = Circuit(bounds.patience)
+        self.circuit = Circuit(bounds.patience, never_opens=bounds.relentless)
         self._requests = Pace(bounds.requests_per_minute) if bounds.requests_per_minute else None
         self._tokens = Pace(bounds.tokens_per_minute) if bounds.tokens_per_minute else None
         self._not_before = 0.0
@@ -65,7 +70,8 @@ class EndpointLimits:
 
     def hold(self, seconds: float) -> None:
         """The endpoint has asked everybody for a pause."""
-        self._not_before = max(self._not_before, time.monotonic() + seconds)
+        if not self.bounds.relentless:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
 
 
 class Pace:
@@ -95,8 +101,9 @@ class Pace:
 class Circuit:
     """Open while an endpoint is down: one request at a time finds out whether it is back, the others wait for that."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, *, never_opens: bool = False) -> None:
         self._patience = patience
+        self._never_opens = never_opens
         self._failures = 0
         self._opened: float | None = None
         self._probe: asyncio.Task[object] | None = None
@@ -142,7 +149,7 @@ class Circuit:
         self._failures += 1
         self._last = why
         if self._opened is None:
-            if self._failures >= FAILURES_TO_OPEN:
+            if self._failures >= FAILURES_TO_OPEN and not self._never_opens:
                 self._opened = time.monotonic()
                 self._next_probe = self._opened + self._pause
                 self._tell()

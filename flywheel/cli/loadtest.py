@@ -131,12 +131,10 @@ async def _test(
         raise ConfigError(
             f"At {rate:g} requests a second nothing is due within {arguments.seconds:g} s; raise --rate or --seconds."
         )
-    settings = EvaluationConfig(
-        concurrency=MOST_AT_ONCE, max_attempts=1, timeout_seconds=arguments.timeout, circuit_seconds=0
-    )
+    settings = EvaluationConfig(concurrency=MOST_AT_ONCE, max_attempts=1, timeout_seconds=arguments.timeout)
     endpoint = Endpoint(base_url=arguments.endpoint, model=model, api_key_env=arguments.key_env)
     started = datetime.now(UTC)
-    async with ChatClient(endpoint, settings) as client:
+    async with ChatClient(endpoint, settings, relentless=True) as client:
         bodies = [replay(item.request, model, settings).body for item in items]
         samples = await send_when_due(client, bodies, due, progress)
     return summed_up(

@@ -81,6 +81,22 @@ def test_a_load_test_that_misses_its_target_says_so_with_what_went_wrong(home: P
     assert "overloaded" in out
 
 
+def test_a_load_test_asks_on_whatever_it_is_told_as_users_do(home: Path, flywheel: Any) -> None:
+    def respond(body: dict[str, Any], number: int) -> Any:
+        if number < 15:  # more in a row than would count as down in an evaluation
+            return failure(503, "overloaded")
+        return failure(429, "slow down", **{"Retry-After": "20"}) if number == 15 else completion()
+
+    words = ("loadtest", "second", "small", "--rate", "60", "--seconds", "1", "--json")
+    with chat_server(respond) as server:
+        started = time.monotonic()
+        code, out, _ = flywheel(*words, "--endpoint", server.base_url)
+    assert code == 4
+    assert time.monotonic() - started < 20
+    test = json.loads(out)
+    assert (test["sent"], test["errors"]) == (len(server.bodies), 16)
+
+
 def test_a_load_test_of_nobody_is_all_errors_and_not_a_crash(home: Path, flywheel: Any) -> None:
     code, out, _ = flywheel(
         *(
