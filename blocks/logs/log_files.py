@@ -58,8 +58,13 @@ def log_files(path: Path) -> list[LogFile]:
         found = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
         if not found:
             raise DataError(f"the log directory {path} holds no files; put JSONL or Parquet files there.")
-    elif path.exists():
+    elif path.is_file():
         found = [path]
+    elif path.exists():
+        # What a pipe gave to one reading the next one does not get; one that nobody writes to is waited for for ever.
+        raise DataError(
+            f"{path} is a pipe or a device, and a log is read more than once; write it to a file first."
+        )
     else:
         raise DataError(f"there is no log at {path}; give an existing file or directory.")
     files = [_described(p, str(p.relative_to(path)) if p != path else p.name) for p in found]

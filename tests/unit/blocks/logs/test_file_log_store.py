@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -202,11 +203,15 @@ def test_a_line_of_50_mb_is_refused_without_being_held_in_memory(tmp_path: Path,
     assert int(grown) < 40
 
 
-@pytest.mark.parametrize("what", ["missing", "empty file", "empty directory", "directory of empty files"])
+@pytest.mark.parametrize(
+    "what", ["missing", "empty file", "empty directory", "directory of empty files", "pipe"]
+)
 def test_nothing_to_read_is_an_error_that_names_the_path(tmp_path: Path, what: str) -> None:
     path = tmp_path / "log"
     if what == "empty file":
         path.touch()
+    elif what == "pipe":
+        os.mkfifo(path)  # nobody writes to it: who opened it would wait for ever
     elif what != "missing":
         path.mkdir()
         if what == "directory of empty files":
