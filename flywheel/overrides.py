@@ -80,10 +80,22 @@ def validated(tree: Mapping[str, Any]) -> FlywheelConfig:
         raise ConfigError("\n".join(_sentence(problem) for problem in error.errors())) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key stands twice: of two values one would be lost without a word, and which is chance."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        written: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in written:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} stands twice", problem_mark=key.start_mark)
+            written.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_settings_file(path: Path) -> Tree:
     """The mapping in a YAML file, an empty one in an empty file. Raises: ConfigError."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -91,13 +103,16 @@ def read_settings_file(path: Path) -> Tree:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise ConfigError(f"The settings file {path}{line} is not YAML: {problem}.") from error
+        raise ConfigError(f"The settings file {path}{line} is not YAML: {_problem(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"The settings file {path} must hold a mapping such as 'data_split_config: ...'.")
     return content
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or "unreadable"
 
 
 def parse_setting(setting: str) -> Tree:
@@ -109,9 +124,11 @@ def parse_setting(setting: str) -> Tree:
             f"--set {setting!r} is not key.path=value; write e.g. data_split_config.eval_size=50."
         )
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"The value in --set {setting!r} is not YAML; put it in quotes.") from error
+        raise ConfigError(
+            f"The value in --set {setting!r} is not YAML ({_problem(error)}); put it in quotes."
+        ) from error
     if _expects_text(FlywheelConfig, keys) and not isinstance(value, str):
         value = text  # workload_id=007 names a workload, not a number
     for key in reversed(keys):

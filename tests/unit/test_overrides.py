@@ -224,7 +224,14 @@ def test_a_setting_without_key_or_value_shows_how(setting: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("a: [1", "line 1"), ("- 1", "mapping"), ("\x00", "not YAML"), ("eval_size: 3", "no setting")],
+    [
+        ("a: [1", "line 1"),
+        ("- 1", "mapping"),
+        ("\x00", "not YAML"),
+        ("eval_size: 3", "no setting"),
+        ("data_split_config: {val_ratio: 0.2}\ndata_split_config: {eval_size: 5}", "line 2.*twice"),
+        ("? [data_split_config]\n: 3", "not YAML"),
+    ],
 )
 def test_a_bad_file_says_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
