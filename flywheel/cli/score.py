@@ -76,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _of_run(arguments)
     if arguments.items is None or arguments.predictions is None:
         raise ConfigError("Name the two files with --items and --predictions, or a run with --run.")
+    if arguments.out is not None and arguments.out.resolve() == arguments.items.resolve():
+        raise ConfigError("--out would write over the items; give it a file of its own.")
     items = read_items(arguments.items)
     predictions = read_predictions(arguments.predictions, {item.id for item in items})
     config = settings_of(arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ class _Item(msgspec.Struct):
     request: dict[str, Any]
     response: dict[str, Any]
     cluster: str | None = None
-    weight: int = 1
+    weight: Annotated[int, msgspec.Meta(ge=0)] = 1
 
 
 class _Line(msgspec.Struct):

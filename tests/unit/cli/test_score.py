@@ -122,6 +122,7 @@ def test_scores_of_each_item_are_written_on_demand(
         ([row("a")], [answer("z")], "predictions.jsonl:1: no item has the id 'z'"),
         ([row("a")], [{"response": {}}], "predictions.jsonl:1"),
         ([row("a")], [[1]], "predictions.jsonl:1"),
+        ([row("a"), row("b", weight=-1)], [answer("a")], "items.jsonl:2"),
     ],
 )
 def test_a_bad_line_is_named_and_the_exit_code_says_that_the_data_is_wrong(
@@ -139,6 +140,15 @@ def test_a_file_that_is_not_there_is_a_usage_error(
 ) -> None:
     assert main(["score", "--items", str(tmp_path / "x"), "--predictions", str(tmp_path / "y")]) == 2
     assert "is no file" in capsys.readouterr().err
+
+
+def test_the_scored_lines_never_take_the_place_of_the_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scored.jsonl").symlink_to(tmp_path / "items.jsonl")
+    assert score(tmp_path, [row("a")], [answer("a")], "--out", str(tmp_path / "scored.jsonl")) == 2
+    assert "give it a file of its own" in capsys.readouterr().err
+    assert json.loads((tmp_path / "items.jsonl").read_text()) == row("a")
 
 
 @pytest.mark.parametrize("response", ["text", [1], {}, {"choices": []}])
