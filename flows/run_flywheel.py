@@ -130,7 +130,7 @@ async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
     joined = await extract_and_validate(run_id, config, history)
     extracted, validated = joined.extracted, joined.validated
     deduplicated = await deduplicate_records(config, validated, history)
-    sides = await split_records(config, validated, deduplicated, history)
+    sides = await split_records(config, extracted, validated, deduplicated, history)
     checked = await require_no_leakage(config, validated, sides)
     datasets = await build_base_and_training(config, validated, checked)
     data = CuratedData(

@@ -168,7 +168,11 @@ async def deduplicate_records(config: FlywheelConfig, validated: Reference, hist
 
 @task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)
 async def split_records(
-    config: FlywheelConfig, validated: Reference, deduplicated: Reference, history: Reference
+    config: FlywheelConfig,
+    extracted: Reference,
+    validated: Reference,
+    deduplicated: Reference,
+    history: Reference,
 ) -> Reference:
     """Give every cluster a side; see `flywheel.curation.split`, and `split_history` where earlier runs were."""
     store = await open_dataset_store(config.connections)
@@ -177,24 +181,21 @@ async def split_records(
     if not history.counts["runs"]:
 
         def make(out: Path, progress: Progress) -> dict[str, Any]:
-            with telling_refusals(validated.counts):
+            with telling_refusals(extracted.counts, validated.counts):
                 return split(source, out, config.data_split_config, progress)
 
         return await find_or_make(config, "split", _key([source], settings), make)
 
+    near = config.dedup_config.similarity_threshold
+
     def make_with_history(out: Path, progress: Progress) -> dict[str, Any]:
-        standing = standing_of(
-            memory, records, source, config.history_config, config.dedup_config.similarity_threshold
-        )
-        with telling_refusals(validated.counts):
+        standing = standing_of(memory, records, source, config.history_config, near)
+        with telling_refusals(extracted.counts, validated.counts):
             return split_with_history(
                 source, out, config.data_split_config, standing, records, progress, of_all_records(config)
             )
 
-    settings |= {
-        "history": config.history_config.model_dump(),
-        "near": config.dedup_config.similarity_threshold,
-    }
+    settings |= {"history": config.history_config.model_dump(), "near": near}
     return await find_or_make(config, "split", _key([records, source, memory], settings), make_with_history)
 
 

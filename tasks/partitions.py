@@ -28,9 +28,9 @@ from blocks.logs.file_log_store import FileLogStore
 from blocks.logs.log_partitions import LogPartition
 from blocks.logs.log_query import query_of
 from flywheel.config import FlywheelConfig
+from flywheel.curation.extraction import no_records
 from flywheel.curation.intake import Intake
 from flywheel.curation.partitions import curate_part, join_refused, join_validated, joined_counts
-from flywheel.errors import DataError
 from flywheel.history.carry import kept_batches, noting_seen
 from flywheel.history.memory import read_kept
 from flywheel.progress import Progress, silent
@@ -90,10 +90,7 @@ async def join_partitions(
     kept = Intake(config, erased).table(read_kept(store.open(history.ref)))
     read = joined_counts(partition.counts["extract"] for partition in partitions)
     if read["read"] == read["invalid"]:
-        raise DataError(
-            f"none of the log's {read['lines']} lines is a record of this workload, client and time; "
-            "`flywheel workloads` lists what there is."
-        )
+        raise no_records(read)
     seen = {place for partition in partitions for place in partition.counts["seen"]}
     unseen = sorted(set(range(kept.num_rows)) - seen)
     key = _key(run_id, config, history, erased) | {"parents": [partition.name for partition in partitions]}

@@ -6,15 +6,16 @@ The payloads stay as they were logged; nobody has decoded them yet.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flywheel.curation.batches import LogBatch
+from flywheel.curation.batches import LogBatch, Refusal
 from flywheel.curation.intake import Intake
 from flywheel.curation.rejected import RejectedWriter
 from flywheel.curation.schema import EXTRACTED, REJECTED_FILE
@@ -38,7 +39,7 @@ def extract(
     on_part: Callable[[Path], None] = lambda part: None,
     intake: Intake | None = None,
     nothing_is_fine: bool = False,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write the records as `extracted-*.parquet` and the unreadable lines as `rejected.jsonl` into `out`.
 
     Args:
@@ -47,15 +48,17 @@ def extract(
         nothing_is_fine: Do not raise where there is no record: another partition of the log may have some.
     Returns:
         Counts: `lines` = `out_of_scope` + `over_limit` + `read`; `invalid` of those read are unreadable
-        lines.
+        lines, which `reasons` shares out.
     Raises:
         DataError: No record is of the workload and client that were asked for.
     """
     out.mkdir(parents=True, exist_ok=True)
-    counts = {"lines": 0, "out_of_scope": 0, "over_limit": 0, "read": 0, "invalid": 0}
+    counts: dict[str, Any] = {"lines": 0, "out_of_scope": 0, "over_limit": 0, "read": 0, "invalid": 0}
+    first: Refusal | None = None
     with RejectedWriter(out / REJECTED_FILE) as rejected, _PartWriter(out) as parts:
         for batch in batches if intake is None else intake.of(batches):
             for refusal in batch.refused:
+                first = first or refusal
                 rejected.write(refusal.reason, refusal.detail, refusal.file, refusal.line, refusal.record)
             parts.write(batch.records)
             parts.hand_over(on_part)
@@ -66,15 +69,23 @@ def extract(
             progress("extract", counts["read"], None, "records")
     parts.hand_over(on_part)
     counts["lines"] = counts["out_of_scope"] + counts["over_limit"] + counts["read"]
+    counts["reasons"] = dict(sorted(rejected.reasons.items()))
     if counts["read"] == counts["invalid"] and not nothing_is_fine:
-        unreadable = "".join(
-            f", {count} of them {reason}" for reason, count in sorted(rejected.reasons.items())
-        )
-        raise DataError(
-            f"none of the log's {counts['lines']} lines is a record of this workload, client and time{unreadable}; "
-            "`flywheel workloads` lists what there is."
-        )
+        raise no_records(counts, first)
     return counts if intake is None else counts | intake.counts()
+
+
+def no_records(counts: Mapping[str, Any], first: Refusal | None = None) -> DataError:
+    """What to say of a log without one record: `counts` as `extract` gives them, `first` an unreadable line."""
+    unreadable = "".join(f", {count} of them {reason}" for reason, count in counts["reasons"].items())
+    example = ""
+    if first is not None:
+        place = first.file if first.line is None else f"{first.file}:{first.line}"
+        example = f" The first of them ({place}): {first.detail}"
+    return DataError(
+        f"none of the log's {counts['lines']} lines is a record of this workload, client and time{unreadable}; "
+        f"`flywheel workloads` lists what there is.{example}"
+    )
 
 
 class _PartWriter:

@@ -82,7 +82,7 @@ def curate(
                 "deduplicate",
                 lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all, refuse=refuse),
             )
-            with telling_refusals(steps.counts["validate"]):
+            with telling_refusals(steps.counts["extract"], steps.counts["validate"]):
                 steps.run(
                     "split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress)
                 )

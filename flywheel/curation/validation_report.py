@@ -78,16 +78,19 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 
 @contextmanager
-def telling_refusals(validated: Mapping[str, Any]) -> Iterator[None]:
-    """Add to a `TooFewRecordsError` of the block what validation refused: that may be why there are too few.
+def telling_refusals(extracted: Mapping[str, Any], validated: Mapping[str, Any]) -> Iterator[None]:
+    """Add to a `TooFewRecordsError` of the block what was refused: that may be why there are too few.
 
-    `validated`: what `ValidationReport.as_dict` gives.
+    Args:
+        extracted: What `extraction.extract` gives.
+        validated: What `ValidationReport.as_dict` gives.
     """
     try:
         yield
     except TooFewRecordsError as error:
-        if not validated.get("invalid"):
+        refused = Counter(extracted.get("reasons", {})) + Counter(validated.get("reasons", {}))
+        if not refused:
             raise
-        by_count = sorted(validated["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
+        by_count = sorted(refused.items(), key=lambda reason: (-reason[1], reason[0]))
         reasons = ", ".join(f"{count} {name}" for name, count in by_count)
-        raise TooFewRecordsError(f"{error} Validation refused {validated['invalid']}: {reasons}.") from error
+        raise TooFewRecordsError(f"{error} Refused were {refused.total()}: {reasons}.") from error

@@ -103,7 +103,7 @@ async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
     extracted = await extract_records.fn(run_id, config, history)
     validated = await validate_records.fn(config, extracted)
     deduplicated = await deduplicate_records.fn(config, validated, history)
-    sides = await split_records.fn(config, validated, deduplicated, history)
+    sides = await split_records.fn(config, extracted, validated, deduplicated, history)
     checked = await require_no_leakage.fn(config, validated, sides)
     datasets = await build_base_and_training.fn(config, validated, checked)
     data = CuratedData(

@@ -35,15 +35,30 @@ def test_too_few_records_name_the_numbers_and_the_setting(tmp_path: Path) -> Non
     assert_fails(run, 3, tmp_path, "30", "min_total_records")
 
 
-def test_records_that_validation_refused_are_named_by_their_reasons_where_too_few_are_left(
+def test_records_that_were_refused_are_named_by_their_reasons_where_too_few_are_left(
     tmp_path: Path,
 ) -> None:
     # no rejected file is left of a run that fails, so the reasons have no other place to stand
     silent = {"choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}]}
     records = many_records(30, response=silent)
     records[0] = {**records[0], "request": None}
-    run = curate(write_records(tmp_path / "log.jsonl", records), tmp_path / "out", workload="w", client="c")
-    assert_fails(run, 3, tmp_path, "No usable records", "refused 30: 29 empty_answer, 1 missing_request.")
+    log = write_records(tmp_path / "log.jsonl", records)
+    with log.open("a") as file:
+        file.write("[]\n")
+    run = curate(log, tmp_path / "out", workload="w", client="c")
+    assert_fails(
+        run,
+        3,
+        tmp_path,
+        "No usable records",
+        "Refused were 31: 29 empty_answer, 1 missing_request, 1 not_json.",
+    )
+
+
+def test_a_log_without_one_record_shows_what_is_wrong_with_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(many_records(2)) + "\n")  # the array that some exports are
+    run = curate(tmp_path / "log.jsonl", tmp_path / "out", workload="w", client="c")
+    assert_fails(run, 3, tmp_path, "1 of them not_json", "The first of them (log.jsonl:1): ")
 
 
 def test_an_evaluation_set_too_large_after_deduplication_names_the_numbers_and_the_setting(

@@ -48,7 +48,7 @@ def test_the_counts_add_up_and_every_line_is_somewhere(
     assert counts["lines"] == sum(map(sum, sizes))
     assert counts["lines"] == counts["out_of_scope"] + counts["over_limit"] + counts["read"]
     rejected = (out / REJECTED_FILE).read_text().splitlines()
-    assert len(rejected) == counts["invalid"]
+    assert len(rejected) == counts["invalid"] == sum(counts["reasons"].values())
     written = sum(pq.read_metadata(path).num_rows for path in out.glob(EXTRACTED_FILES))
     assert written == counts["read"] - counts["invalid"]
 
