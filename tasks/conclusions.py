@@ -125,9 +125,11 @@ class Conclusions:
             self._notes.append,
         )
         evaluated = {answer.candidate.candidate for answer in answers}
-        failed = [c.candidate for c in self._run.candidates if c.candidate not in evaluated]
+        left = [c for c in self._run.candidates if c.candidate not in evaluated]
+        failed = [c.candidate for c in left if c.status != "pending"]
+        waiting = [c.candidate for c in left if c.status == "pending"]
         return Analysis(
-            conclusion=conclusion_of(verdicts, costs, failed),
+            conclusion=conclusion_of(verdicts, costs, failed, waiting),
             verdicts=verdicts,
             comparisons=comparisons_of(contenders, self._level),
             ceilings=[standard.ceiling for standard in standards.values()],
@@ -136,13 +138,13 @@ class Conclusions:
             kpis=kpis_of(
                 costs, verdicts, self._run.started_at, self._run.finished_at or datetime.now(UTC).isoformat()
             ),
-            holdout=self._holdout(),
+            holdout=self._holdout(measured=bool(answers)),
             notes=self._notes,
             replayed=self._replayed,
         )
 
-    def _holdout(self) -> Holdout | None:
-        """The kept evaluation set and its use, from what earlier runs left and what this one did."""
+    def _holdout(self, measured: bool) -> Holdout | None:
+        """The kept evaluation set and its use, from what earlier runs left and what this one did, if anything."""
         history, settings = self._history, self._config.history_config
         if not settings.keep_evaluation_set or history.memory is None:
             return None
@@ -150,7 +152,7 @@ class Conclusions:
         if not history.renewed:
             before = read_memory(self._store.open(history.memory.ref)).holdout
         fresh = len(history.fresh_ids)
-        uses = before.uses + 1 if before else 1
+        uses = (before.uses if before else 0) + measured
         if history.renewal_short is not None:
             self._notes.append(
                 f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget "

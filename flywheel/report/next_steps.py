@@ -34,7 +34,7 @@ def conclusion(run: RunResult) -> str:
 
 def beside_conclusion(run: RunResult) -> str:
     """What the run's message says beside its conclusion, for a reader who is told that too."""
-    return run.message.replace(conclusion(run), "").strip(" ;")
+    return run.message.replace(conclusion(run), "").replace("; ; ", "; ").strip(" ;")
 
 
 def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> list[str]:
@@ -66,6 +66,8 @@ def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> 
                 if v.candidate == name and v.items_needed
             ]
             steps.append(f"{name}: these items cannot tell. {_more_items(run, min(needed, default=None))}")
+        if candidate.status == "pending" and run.status != "running":
+            steps.append(f"{name} waits, so go on later: {command(f'run --resume {run.run_id}', found_in)}.")
         if candidate.status in ("failed", "partial"):
             steps.append(f"{name} is {candidate.status}: {candidate.error}")
     if not steps and run.status != "running":

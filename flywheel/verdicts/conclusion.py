@@ -9,13 +9,20 @@ from flywheel.verdicts.noninferiority import points
 
 
 def conclusion_of(
-    verdicts: Sequence[Verdict], costs: Sequence[Costs] = (), failed: Sequence[str] = ()
+    verdicts: Sequence[Verdict],
+    costs: Sequence[Costs] = (),
+    failed: Sequence[str] = (),
+    waiting: Sequence[str] = (),
 ) -> str:
     """What the verdicts come to, and what to do next.
 
     Args:
         failed: Candidates of which nothing could be evaluated.
+        waiting: Candidates of which nothing is evaluated yet, since a window or a budget holds them back.
     """
+    if not verdicts and waiting:
+        text = f"No verdict yet: {', '.join(sorted(waiting))} could not begin, and the run can be resumed."
+        return f"{text} Not evaluated: {', '.join(sorted(failed))}." if failed else text
     if not verdicts:
         return "No winner: nothing could be evaluated. The candidates' errors say why."
     surfaced = [verdict for verdict in verdicts if verdict.outcome == "surfaced"]
@@ -26,6 +33,8 @@ def conclusion_of(
         text = _undecided(undecided) if undecided else _no_winner(verdicts)
     if failed:
         text += f" Not evaluated: {', '.join(sorted(failed))}."
+    if waiting:
+        text += f" Not yet evaluated: {', '.join(sorted(waiting))}."
     return text
 
 

@@ -43,6 +43,12 @@ def test_where_nothing_was_answered_nobody_is_sent_to_read_answers() -> None:
     assert next_steps(run) == ["small is failed: no such key"]
 
 
+def test_a_candidate_that_waits_is_no_reason_to_look_for_a_larger_one() -> None:
+    waits = CandidateResult("small", "m", "pending", error="waits for the window", waits_for="window")
+    run = RunResult("run-1", "w", "c", "partial", "2026-01-01T00:00:00+00:00", candidates=[waits])
+    assert next_steps(run) == ["small waits, so go on later: flywheel run --resume run-1."]
+
+
 def test_who_is_told_to_evaluate_more_items_is_told_where_they_can_come_from() -> None:
     run = full_run()
     assert run.analysis is not None

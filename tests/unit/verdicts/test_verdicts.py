@@ -289,6 +289,8 @@ def test_the_conclusion_explains_why_there_is_no_winner_and_what_to_do() -> None
     assert undecided.startswith("No winner yet.")
     assert "data_split_config.eval_size" in undecided
     assert "errors say why" in conclusion_of([])
+    waits = conclusion_of([], failed=["z"], waiting=["b", "a"])
+    assert waits == "No verdict yet: a, b could not begin, and the run can be resumed. Not evaluated: z."
 
 
 @pytest.mark.parametrize(
