@@ -114,7 +114,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     took, without the scoring; None where an earlier attempt asked some of the items. `specialist` is where the items
     and the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
     `in_context` is where the items lie with the examples that they were asked with. `notes` are sentences on scores
-    that could not be computed of some answers.
+    that could not be computed of some answers, or on items that could not be asked in this way.
     """
 
     eval_type: EvalType

@@ -19,6 +19,7 @@ from blocks.endpoints.chat_client import ChatClient
 from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.datasets.icl import without_examples
 from flywheel.evaluation.aggregate import aggregate
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.item_file import ids_of
@@ -125,7 +126,11 @@ async def evaluate(
         runtime_seconds=None if answered else asking,  # of what an earlier attempt asked it is not known
         primary=config.metrics_config.primary,
     )
-    return msgspec.structs.replace(evaluation, in_context=icl.uri if icl else None, notes=notes)
+    if icl is None:
+        return msgspec.structs.replace(evaluation, notes=notes)
+    return msgspec.structs.replace(
+        evaluation, in_context=icl.uri, notes=[*notes, *without_examples(icl.counts)]
+    )
 
 
 def _publish(store: DatasetStore, name: str, partial: Path) -> DatasetRef:

@@ -281,3 +281,19 @@ def _nothing_to_run(items: int, reasons: Counter[str], config: IclConfig, contex
         f"None of the {items:,} evaluation items got as many in-context examples as icl_config.min_examples asks for, "
         f"{config.min_examples} ({of_each}). {advice[reasons.most_common(1)[0][0]]}"
     )
+
+
+def without_examples(counts: Mapping[str, Any]) -> list[str]:
+    """A sentence on the items that got no examples, with what the others got; none where all got some.
+
+    `counts`: what `build_icl` returned.
+    """
+    if not counts.get("not_run"):
+        return []
+    shown, reasons = counts["examples"], counts["reasons"]
+    of_each = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+    return [
+        f"{counts['not_run']:,} of {counts['items']:,} items got no in-context examples and are unscored ({of_each}); "
+        f"the others got {shown['mean']:g} on average ({shown['min']} to {shown['max']}), "
+        f"{counts['tokens_added']['mean']:,.0f} tokens."
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flywheel.datasets.icl import without_examples
 from flywheel.errors import DataError
 from flywheel.token_counters import chat_tokens
 from tests.unit.datasets.icl_sets import COUNTER, calls_of, icl, questions_of
@@ -101,6 +102,10 @@ def test_an_item_with_too_few_examples_is_listed_and_left_out(tmp_path: Path) ->
     assert item.record_id not in {row["id"] for row in rows}
     assert stats["not_run"] == 1
     assert stats["items"] == len(rows) + 1
+    (told,) = without_examples(stats)
+    assert told.startswith("1 of 6 items got no in-context examples and are unscored (1 item_too_long)")
+    assert "the others got 3 on average (3 to 3)" in told
+    assert without_examples(stats | {"not_run": 0}) == []
 
 
 def test_without_any_examples_there_is_no_icl_set_equal_to_the_base_set(tmp_path: Path) -> None:
