@@ -129,6 +129,8 @@ def run_and_show(
     from flywheel.cli.running import run_here
     from flywheel.cli.show import show_run
 
+    if not (run_id or arguments.resume or (part and part.of_run)):
+        _require_log(config)
     use = MachineUse() if config.connections.platform == "local" else None  # elsewhere others do the work
     result = run_here(
         config,
@@ -146,3 +148,13 @@ def run_and_show(
         limit=use.limit() if use else "",
     )
     return 4 if result.status == "failed" else 0
+
+
+def _require_log(config: FlywheelConfig) -> None:
+    """Raises: DataError for a log of files that is not there, before a server is started to read it."""
+    from pathlib import Path
+
+    from blocks.logs.log_files import log_files
+
+    if config.connections.log_store == "files" and config.logs.path:
+        log_files(Path(config.logs.path).expanduser())

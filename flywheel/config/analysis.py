@@ -66,7 +66,7 @@ class PriceConfig(Settings):
 
     model: str = Field(
         min_length=1,
-        description="Name of a candidate, of its model, of a judge's model, or of the production model as its answers state it.",
+        description="Name of a candidate, of its model, of a judge, or of production as its answers name it.",
     )
     applies_to: Literal["all", "base-eval", "icl-eval", "customized-eval"] = Field(
         default="all", description="The price holds for this way of answering alone; a nearer one goes first."

@@ -62,6 +62,19 @@ def test_a_missing_log_names_it_and_exits_3(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+def test_a_run_tells_of_a_missing_log_before_it_asks_or_starts_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "PREFECT_API_URL", "http://127.0.0.1:9/api"
+    )  # nobody is there: asked, it would end with 4
+    words = ["run", "--logs", str(tmp_path / "none"), "--workload", "w", "--client", "c"]
+    shown = flywheel(*words, "--set", "candidates=[{model: m}]", home=tmp_path / "home")
+    assert shown.returncode == 3
+    assert "there is no log at" in shown.stderr
+    assert shown.stdout == ""
+
+
 def test_an_unknown_setting_is_a_sentence_that_names_the_nearest(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("{}\n")
