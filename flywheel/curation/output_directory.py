@@ -1,12 +1,13 @@
 """The directory that `curate` leaves: there whole or not at all, and never in place of something else.
 
 OUT/base/eval_data.jsonl       the evaluation set
-OUT/icl/eval_data.jsonl        the same with in-context examples; OUT/icl/not_run.jsonl names what has
-none OUT/train/training.jsonl       the training set OUT/train/validation.jsonl     rows for the
-validation loss OUT/train/index.jsonl          record, cluster and split of each row of the two
-OUT/rejected.jsonl             what was left out, each with its reason and origin OUT/certificate.json
-that evaluation and training share nothing OUT/manifest.json              settings, counts, reports, a
-SHA-256 of each file
+OUT/icl/eval_data.jsonl        the same with in-context examples; OUT/icl/not_run.jsonl names what has none
+OUT/train/training.jsonl       the training set
+OUT/train/validation.jsonl     rows for the validation loss
+OUT/train/index.jsonl          record, cluster and split of each row of the two
+OUT/rejected.jsonl             what was left out, each with its reason and origin
+OUT/certificate.json           that evaluation and training share nothing
+OUT/manifest.json              settings, counts, reports, a SHA-256 of each file
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def replacing(out: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raises: ConfigError when `out` holds anything but an earlier result of `curate`."""
+    """Raises: ConfigError when `out` holds anything but an earlier result of `curate`, or cannot be a directory."""
+    if file := next((parent for parent in out.parents if parent.is_file()), None):
+        raise ConfigError(f"{file} is a file, so {out} cannot be a directory; name another one for the datasets.")
     if not os.path.lexists(out):
         return
     if not out.is_dir():

@@ -55,6 +55,13 @@ def test_a_failure_leaves_no_half_result_and_the_earlier_one_untouched(
     assert (tmp_path / "out" / "data.jsonl").read_text() == "1"
 
 
+def test_a_directory_inside_a_file_is_refused_by_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ConfigError, match="notes is a file, so .*out cannot be a directory"):
+        leave(tmp_path / "notes" / "deep" / "out", "1")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     leave(tmp_path / "out", "1")
