@@ -61,7 +61,9 @@ def replacing(out: Path) -> Iterator[tuple[Path, Path]]:
 def refuse_foreign(out: Path) -> None:
     """Raises: ConfigError when `out` holds anything but an earlier result of `curate`, or cannot be a directory."""
     if file := next((parent for parent in out.parents if parent.is_file()), None):
-        raise ConfigError(f"{file} is a file, so {out} cannot be a directory; name another one for the datasets.")
+        raise ConfigError(
+            f"{file} is a file, so {out} cannot be a directory; name another one for the datasets."
+        )
     if not os.path.lexists(out):
         return
     if not out.is_dir():

@@ -106,8 +106,12 @@ def test_a_full_disk_leaves_no_half_dataset(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_to_is_named(sample_log: Path, tmp_path: Path) -> None:
+    assert_fails(curate(sample_log, Path("/proc/datasets")), 1, tmp_path, "writable", "/proc")
+
+
+def test_a_directory_inside_a_file_is_a_usage_error(sample_log: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert_fails(curate(sample_log, tmp_path / "file" / "x"), 1, tmp_path, "writable", "file")
+    assert_fails(curate(sample_log, tmp_path / "file" / "x"), 2, tmp_path, "file is a file")
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:

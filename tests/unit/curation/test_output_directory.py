@@ -57,7 +57,7 @@ def test_a_failure_leaves_no_half_result_and_the_earlier_one_untouched(
 
 def test_a_directory_inside_a_file_is_refused_by_the_name_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
-    with pytest.raises(ConfigError, match="notes is a file, so .*out cannot be a directory"):
+    with pytest.raises(ConfigError, match=r"notes is a file, so .*out cannot be a directory"):
         leave(tmp_path / "notes" / "deep" / "out", "1")
     assert (tmp_path / "notes").read_text() == "mine"
 
