@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from flywheel.analysis import Bounds
+from flywheel.analysis import Bounds, Ceiling
 from flywheel.evaluation.aggregate import percentile
 from flywheel.evaluation.statistics import t_quantile
 from flywheel.report.evidence import AnswersOf, Evidence
@@ -108,13 +108,18 @@ def _cost(run: RunResult, candidate: str, eval_type: str) -> float | None:
     return None
 
 
+def measured_ceiling(run: RunResult) -> Ceiling | None:
+    """Production's agreement with itself under the run's primary metric; None where it is only assumed."""
+    metrics = {e.primary for c in run.candidates for e in c.evaluations}
+    found = run.analysis.ceilings if run.analysis else ()
+    return next((c for c in found if c.metric in metrics and c.source != "assumed"), None)
+
+
 def _production(run: RunResult, against: Against) -> Place | None:
     """Production agrees with itself as far as its ceiling; where that is assumed it has no place in the picture."""
     if run.analysis is None or against != "cost":
         return None
-    metrics = {e.primary for c in run.candidates for e in c.evaluations}
-    known_ceilings = (c for c in run.analysis.ceilings if c.metric in metrics and c.source != "assumed")
-    ceiling = next(known_ceilings, None)
+    ceiling = measured_ceiling(run)
     known = (c.production_per_request for c in run.analysis.costs)
     cost = next((value for value in known if value is not None), None)
     if ceiling is None or cost is None:

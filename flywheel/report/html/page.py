@@ -21,6 +21,7 @@ from flywheel.report.html.divergent_items import listed_items
 from flywheel.report.html.pictures import latency_picture, pareto_pictures, score_picture, training_pictures
 from flywheel.report.html.svg import STYLE
 from flywheel.report.next_steps import conclusion, next_steps
+from flywheel.report.pareto import measured_ceiling
 from flywheel.report.tables import (
     Row,
     all_scores_rows,
@@ -74,6 +75,7 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "verdicts": analysis_tables.verdict_rows(run),
         "comparisons": analysis_tables.comparison_rows(run),
         "ceilings": analysis_tables.ceiling_rows(run),
+        "ceiling_known": measured_ceiling(run) is not None,
         "costs": analysis_tables.cost_rows(run),
         "kpis": analysis_tables.kpi_rows(run),
         "regressions": analysis_tables.regression_rows(run),

@@ -37,9 +37,8 @@ def score_picture(run: RunResult) -> Markup | None:
                     text,
                 )
             )
-    metrics = set(primary_metric_of(run).split(", "))
-    ceilings = [c.value for c in (run.analysis.ceilings if run.analysis else ()) if c.metric in metrics]
-    return charts.score_bars(bars, ceilings[0] if ceilings else None) if bars else None
+    ceiling = pareto.measured_ceiling(run)
+    return charts.score_bars(bars, ceiling.value if ceiling else None) if bars else None
 
 
 def pareto_pictures(run: RunResult, evidence: Evidence) -> list[dict[str, Any]]:

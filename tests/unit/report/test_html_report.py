@@ -148,6 +148,25 @@ def test_a_candidate_that_failed_before_its_evaluations_has_its_place_and_reason
     assert "dead is failed: image not found" in shown
 
 
+def test_an_agreement_of_production_that_is_assumed_is_no_line_among_the_scores() -> None:
+    run = full_run()
+    assert run.analysis is not None
+    assumed = [msgspec.structs.replace(one, source="assumed", value=1.0) for one in run.analysis.ceilings]
+    with_line, without = (
+        report_html(run, full_evidence()).decode(),
+        report_html(
+            msgspec.structs.replace(run, analysis=msgspec.structs.replace(run.analysis, ceilings=assumed)),
+            full_evidence(),
+        ).decode(),
+    )
+    for page, known in ((with_line, True), (without, False)):
+        assert ('class="ceiling"' in page) is known
+        assert ("The dashed line is production" in page) is known
+        assert (
+            "Production&#39;s agreement with itself" in page or "Production's agreement with itself" in page
+        )
+
+
 def test_the_page_stays_of_a_size_that_a_browser_opens() -> None:
     many = [divergent(f"i{n}", "wrong tool", 5.0) for n in range(2 * MOST_ITEMS)]
     evidence = Evidence(
