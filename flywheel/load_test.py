@@ -14,10 +14,13 @@ from datetime import datetime
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 
 from flywheel.analysis import Arrivals, LoadTest
+from flywheel.cost.traffic import DAY, DAYS_OF_A_MONTH, calls_for_each_read, traffic_of
 from flywheel.errors import ConfigError
 from flywheel.evaluation.aggregate import percentile
+from flywheel.results import RunResult
 
 LATE_SECONDS = 0.25
 """A request sent this much after it was due says that our machine, not the endpoint, was the bottleneck."""
@@ -77,6 +80,26 @@ def average_rate(timestamps: Sequence[float]) -> float | None:
         return None
     span = max(timestamps) - min(timestamps)
     return (len(timestamps) - 1) / span if span > 0 else None
+
+
+def production_rate(timestamps: Sequence[float], run: RunResult) -> float | None:
+    """Calls a second of production, reckoned as for the cost of a month: refused records are calls as well.
+
+    So are those that a sample left out, and a few clocks that are wrong count for nothing. Of a log of less than an
+    hour it is the average over its span. None where the log does not tell.
+
+    Args:
+        timestamps: When the run's records were logged, in seconds since 1970.
+    """
+    logs = run.config.get("logs", {})
+    scale = calls_for_each_read(
+        run.funnel, len(timestamps), logs.get("traffic_share", 1.0), newest=logs.get("sampling") == "newest"
+    )
+    traffic = traffic_of(np.asarray(timestamps, dtype=np.float64), scale)
+    if traffic is not None:
+        return traffic.per_month / (DAYS_OF_A_MONTH * DAY)
+    average = average_rate(timestamps)
+    return None if average is None else average * scale
 
 
 def summed_up(

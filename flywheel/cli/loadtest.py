@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key-env", metavar="VARIABLE", help="environment variable with the endpoint's API key"
     )
     parser.add_argument(
-        "--rate", type=float, metavar="N", help="requests a second on average; default: the log's own average"
+        "--rate",
+        type=float,
+        metavar="N",
+        help="requests a second on average; default: production's, by the log",
     )
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="how long (default 30)")
     parser.add_argument(
@@ -112,14 +115,14 @@ async def _test(
     from flywheel.config import EvaluationConfig
     from flywheel.errors import ConfigError, DataError
     from flywheel.evaluation.replay import replay
-    from flywheel.load_test import average_rate, log_arrivals, poisson_arrivals, summed_up
+    from flywheel.load_test import log_arrivals, poisson_arrivals, production_rate, summed_up
 
     store = await open_dataset_store(connections)
     items = list(evidence_of(found, store).items.values())
     if not items:
         raise DataError(f"Run {found.run_id} has no evaluation items that could be asked.")
     times = logged_times(found, store) if arguments.arrivals == "log" or arguments.rate is None else []
-    rate = arguments.rate if arguments.rate is not None else average_rate(times)
+    rate = arguments.rate if arguments.rate is not None else production_rate(times, found)
     if rate is None:
         raise ConfigError("The log does not say how often production is asked; give --rate N.")
     due = (

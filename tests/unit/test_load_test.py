@@ -6,13 +6,22 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.analysis import LoadTest
 from flywheel.errors import ConfigError
-from flywheel.load_test import Sample, average_rate, log_arrivals, poisson_arrivals, summed_up
+from flywheel.load_test import (
+    Sample,
+    average_rate,
+    log_arrivals,
+    poisson_arrivals,
+    production_rate,
+    summed_up,
+)
+from flywheel.results import RunResult
 
 
 def figures(samples: list[Sample], **targets: Any) -> LoadTest:
@@ -83,3 +92,21 @@ def test_nothing_answered_meets_no_target_and_has_no_percentiles() -> None:
     test = figures([Sample(0.0, 1.0, "refused")], target_p95_ms=500)
     assert test.passed is False
     assert test.latency_ms_p95 is None
+
+
+def test_production_is_as_busy_as_the_whole_log_says_and_not_as_the_records_that_were_kept() -> None:
+    day = [second * 10.0 for second in range(8_640)]
+    run = RunResult("r", "w", "c", "completed", "", funnel={"read": 8_640})
+    assert production_rate(day, run) == pytest.approx(0.1)
+    one_wrong_clock = [*day, 4e9]
+    assert production_rate(one_wrong_clock, run) == pytest.approx(0.1, rel=0.01)
+    half_were_refused = msgspec.structs.replace(run, funnel={"read": 17_280})
+    assert production_rate(day, half_were_refused) == pytest.approx(0.2)
+    a_fifth_was_read = msgspec.structs.replace(run, config={"logs": {"traffic_share": 0.2}})
+    assert production_rate(day, a_fifth_was_read) == pytest.approx(0.5)
+
+
+def test_of_a_log_of_minutes_the_rate_is_the_average_over_its_span() -> None:
+    run = RunResult("r", "w", "c", "completed", "", funnel={"read": 6})
+    assert production_rate([0.0, 10.0, 20.0], run) == pytest.approx(0.2)  # three of six were refused
+    assert production_rate([5.0], run) is None
