@@ -22,7 +22,7 @@ from flywheel.cost.prices import price_of, tokens_price
 from flywheel.errors import OutsideWindow, OverBudget
 from flywheel.judging.token_use import TokenUse
 from flywheel.results import RunResult, Used
-from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by
+from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by, with_used
 from flywheel.scheduling.clock import time_now
 from flywheel.scheduling.windows import never_closes, next_opening, open_at
 from tasks.gpu_slots import slots_of
@@ -121,12 +121,8 @@ async def on_account(run_id: str, config: FlywheelConfig, candidate: CandidateCo
         held = gpu_use(candidate, config.analysis_config.prices, sum(slots_of(candidate)), seconds)
 
         def counted(run: RunResult) -> RunResult:
-            before = run.used.get(candidate.name, Used())
-            unknown = before.money is None or held.money is None
-            money = None if unknown else (before.money or 0.0) + (held.money or 0.0)
-            used = run.used | {candidate.name: Used(before.gpu_hours + held.gpu_hours, money)}
             expected = {name: need for name, need in run.expected.items() if name != candidate.name}
-            return msgspec.structs.replace(run, used=used, expected=expected)
+            return with_used(msgspec.structs.replace(run, expected=expected), candidate.name, held)
 
         await asyncio.shield(change_run(run_id, config, counted))
 
@@ -139,13 +135,7 @@ async def pay_judge(
         return
     money = tokens_price(price_of(config.analysis_config.prices, [model]), use.tokens_in, use.tokens_out)
     name = account_of_judge(candidate)
-
-    def counted(run: RunResult) -> RunResult:
-        before = run.used.get(name, Used())
-        paid = None if before.money is None or money is None else before.money + money
-        return msgspec.structs.replace(run, used=run.used | {name: Used(before.gpu_hours, paid)})
-
-    await asyncio.shield(change_run(run_id, config, counted))
+    await asyncio.shield(change_run(run_id, config, lambda run: with_used(run, name, Used(0.0, money))))
 
 
 async def continue_when_open(run_id: str, config: FlywheelConfig) -> str:

@@ -19,6 +19,15 @@ def gpu_use(candidate: CandidateConfig, prices: Sequence[PriceConfig], slots: in
     return Used(hours, _gpu_money(candidate, prices, hours))
 
 
+def with_used(run: RunResult, name: str, more: Used) -> RunResult:
+    """`run` with so much more on the account of that name; money that is not known makes the account's unknown."""
+    before = run.used.get(name, Used())
+    money = None if before.money is None or more.money is None else before.money + more.money
+    return msgspec.structs.replace(
+        run, used=run.used | {name: Used(before.gpu_hours + more.gpu_hours, money)}
+    )
+
+
 def expected_use(
     candidate: CandidateConfig,
     slots: int,
