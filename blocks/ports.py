@@ -14,12 +14,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from blocks.logs.untagged import UntaggedGroup
 from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig, LoraConfig, TrainingConfig
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
 from flywheel.dataset_retention import StoredDataset
 from flywheel.progress import Progress
+from flywheel.records.untagged import UntaggedGroup
 from flywheel.results import Customization, EvalItem, Evaluation, JudgeRun, Prediction, RunResult
 from flywheel.tokens import TokenCounter
 

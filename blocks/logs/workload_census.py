@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from blocks.logs.untagged import LOOKED_AT, Untagged
 from blocks.ports import WorkloadSummary
 from flywheel.errors import DataError
 from flywheel.records.log_line import WireLine
 from flywheel.records.timestamps import to_iso, to_seconds
+from flywheel.records.untagged import LOOKED_AT, Untagged
 
 
 class _Tools(msgspec.Struct):
