@@ -87,20 +87,17 @@ def test_tables_of_verdicts_costs_and_the_checklist_open(run: Paused, browser: A
 
 
 def test_the_run_form_explains_every_setting(run: Paused, browser: Any, screenshots: Path) -> None:
-    page = open_page(
+    open_page(
         browser,
         f"{run.ui}/deployments/deployment/{run.deployment_id}/run",
         "Workload Id",
         "Eval Size",
         "Candidates",
-    )
-    for words in (
         "Who produced the traffic.",
         "Records held out for evaluation",
         "Require Decision",
         "How much worse than production a candidate may be",
-    ):
-        assert words in page, words
+    )
     picture(browser, screenshots / "form.png")
 
 
