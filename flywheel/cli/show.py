@@ -165,7 +165,9 @@ def _print_next_steps(screen: Console, run: RunResult, connections: ConnectionsC
     for remark in remarks(run):
         screen.print(plain(remark))
     for step in next_steps(run, found_in):
-        screen.print(plain(f"  - {step}"))
+        screen.print(plain(f"  - {step.text}"))
+        if step.command:
+            screen.print(plain(f"      {step.command}"))
     history = f"history in {'runs.sqlite' if connections.run_store == 'embedded' else connections.run_store}"
     at_home = connections.dataset_store == "embedded"
     datasets = f"datasets and predictions in {'datasets/' if at_home else connections.dataset_store}"

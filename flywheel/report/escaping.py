@@ -42,6 +42,14 @@ def markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", html.escape(visible(" ".join(text.split())), quote=False))
 
 
+def code(text: str) -> str:
+    """`text` as inline code in Markdown: one line whose fence is longer than any run of backticks inside."""
+    inside = visible(" ".join(text.split()))
+    fence = "`" * (_longest_run_of_backticks(inside) + 1)
+    padding = " " if "`" in inside else ""
+    return f"{fence}{padding}{inside}{padding}{fence}"
+
+
 def table_text(text: str) -> str:
     """`text` for a cell of a Prefect table, or a description: one of its two UIs shows them as they are, the other
     renders Markdown and lets links to scripts and images from elsewhere through.
@@ -56,6 +64,9 @@ def table_text(text: str) -> str:
 
 def code_block(text: str) -> str:
     """`text` as a fenced code block whose fence is longer than any run of backticks inside."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * max(3, _longest_run_of_backticks(text) + 1)
     return f"{fence}text\n{visible(text)}\n{fence}"
+
+
+def _longest_run_of_backticks(text: str) -> int:
+    return max(map(len, re.findall(r"`+", text)), default=0)

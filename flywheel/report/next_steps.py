@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced, undecided
 from flywheel.report.commands import command
@@ -12,6 +12,13 @@ from flywheel.report.numbers import score_text
 from flywheel.report.summary import best_evaluation
 from flywheel.report.tables import primary_score
 from flywheel.results import RunResult
+
+
+class NextStep(NamedTuple):
+    """What to do, and the command for it, to be copied; empty where there is none."""
+
+    text: str
+    command: str = ""
 
 
 def conclusion(run: RunResult) -> str:
@@ -37,49 +44,49 @@ def beside_conclusion(run: RunResult) -> str:
     return run.message.replace(conclusion(run), "").replace("; ; ", "; ").strip(" ;")
 
 
-def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> list[str]:
-    """What to do now, most important first; each is one sentence with the command for it.
+def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> list[NextStep]:
+    """What to do now, most important first.
 
     `connections` are the settings under which the run was found, where those are not its own.
     """
-    steps, found_in = [], run.config.get("connections") if connections is None else connections
+    steps: list[NextStep] = []
+    found_in = run.config.get("connections") if connections is None else connections
     for name in undecided(run):
         left = [point for point, done in checklist_of(run, name).items() if not done]
         decide = command(f"decide {run.run_id} {shlex.quote(name)} --approve --by NAME", found_in)
-        steps.append(
-            f"{name} was surfaced. Go through its checklist ({', '.join(left) or 'all points are done'}), then "
-            f"record what you decide: {decide}."
-        )
+        points = ", ".join(left) or "all points are done"
+        text = f"{name} was surfaced. Go through its checklist ({points}), then record what you decide."
+        steps.append(NextStep(text, decide))
     for candidate in run.candidates:
         name = candidate.candidate
         if (decision := latest_decision(run, name)) and decision.decision == "approved":
             left = [point for point in CHECKLIST if not decision.checklist.get(point)]
-            steps.append(
-                f"{name} was approved by {decision.by}"
-                + (f", with open points: {', '.join(left)}" if left else "")
-                + ". Putting it into production is up to you; nothing was deployed."
-            )
+            points = f", with open points: {', '.join(left)}" if left else ""
+            text = f"{name} was approved by {decision.by}{points}. "
+            steps.append(NextStep(f"{text}Putting it into production is up to you; nothing was deployed."))
         if best_outcome(run, name) == "cannot_tell":
             needed = [
                 v.items_needed
                 for v in (run.analysis.verdicts if run.analysis else ())
                 if v.candidate == name and v.items_needed
             ]
-            steps.append(f"{name}: these items cannot tell. {_more_items(run, min(needed, default=None))}")
+            more = _more_items(run, min(needed, default=None))
+            steps.append(NextStep(f"{name}: these items cannot tell. {more}"))
         if candidate.status == "pending" and run.status != "running":
-            steps.append(f"{name} waits, so go on later: {command(f'run --resume {run.run_id}', found_in)}.")
+            steps.append(
+                NextStep(f"{name} waits; go on later.", command(f"run --resume {run.run_id}", found_in))
+            )
         if candidate.status in ("failed", "partial"):
-            steps.append(f"{name} is {candidate.status}: {candidate.error}")
+            steps.append(NextStep(f"{name} is {candidate.status}: {candidate.error}"))
     if not steps and run.status != "running":
-        steps.append(
+        text = (
             "Nothing to promote. Try a larger candidate, more training records (data_split_config.limit), or look at "
             "the divergent answers: the reference may be what is wrong."
         )
+        steps.append(NextStep(text))
     if best_evaluation(run.candidates) is not None:
-        steps.append(
-            f"Read the divergent answers, worst first: {command(f'divergent {run.run_id}', found_in)}. A high score "
-            "says nothing about what is wrong in the rest."
-        )
+        text = "Read the divergent answers, worst first: a high score says nothing about what is wrong in the rest."
+        steps.append(NextStep(text, command(f"divergent {run.run_id}", found_in)))
     return steps
 
 

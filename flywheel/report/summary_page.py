@@ -5,7 +5,7 @@ from __future__ import annotations
 from flywheel.naming import slug_of
 from flywheel.report.analysis_tables import cost_rows, kpi_rows, regression_rows, verdict_rows
 from flywheel.report.commands import command
-from flywheel.report.escaping import markdown
+from flywheel.report.escaping import code, markdown
 from flywheel.report.evaluation_set import remarks
 from flywheel.report.next_steps import beside_conclusion, conclusion, next_steps
 from flywheel.report.summary import markdown_table
@@ -33,7 +33,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         "## What to do now",
         "",
-        *(f"- {markdown(step)}" for step in next_steps(run)),
+        *(f"- {markdown(text)}" + (f" {code(typed)}" if typed else "") for text, typed in next_steps(run)),
         "",
         "## Verdicts",
         "",

@@ -63,12 +63,12 @@ def test_a_candidate_is_surfaced_by_its_best_verdict() -> None:
 
 def test_the_next_step_of_a_surfaced_candidate_is_its_checklist_and_of_an_approved_one_what_is_open() -> None:
     (step, *_) = next_steps(FRESH)
-    assert all(point in step for point in CHECKLIST)
-    assert "flywheel decide run-1 small --approve" in step
+    assert all(point in step.text for point in CHECKLIST)
+    assert step.command == "flywheel decide run-1 small --approve --by NAME"
     approved = with_decision(FRESH, "small", "approved", by="Ada", done=["spot-check"])
     (step, *_) = next_steps(approved)
-    assert "approved by Ada, with open points: domain-suite" in step
-    assert "nothing was deployed" in step
+    assert "approved by Ada, with open points: domain-suite" in step.text
+    assert "nothing was deployed" in step.text
 
 
 def test_no_winner_is_said_with_the_best_there_was() -> None:

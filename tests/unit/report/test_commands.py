@@ -30,23 +30,23 @@ def test_stores_of_ones_own_are_named_and_a_shell_reads_them_as_they_are() -> No
 
 def test_every_next_step_finds_the_run_where_it_is_kept_or_where_it_was_found() -> None:
     kept = msgspec.structs.replace(full_run(), config={"connections": {"run_store": "mongodb"}})
-    typed = [step for step in next_steps(kept) if "flywheel " in step]
+    typed = [step.command for step in next_steps(kept) if step.command]
     assert typed
-    assert all("--set connections.run_store=mongodb" in step for step in typed)
+    assert all("--set connections.run_store=mongodb" in command for command in typed)
     assert "--set connections.run_store=mongodb`" in summary_markdown(kept)
-    assert not any("mongodb" in step for step in next_steps(kept, {"run_store": "embedded"}))
+    assert not any("mongodb" in step.command for step in next_steps(kept, {"run_store": "embedded"}))
 
 
 def test_where_nothing_was_answered_nobody_is_sent_to_read_answers() -> None:
     failed = CandidateResult("small", "m", "failed", error="no such key")
     run = RunResult("run-1", "w", "c", "failed", "2026-01-01T00:00:00Z", candidates=[failed])
-    assert next_steps(run) == ["small is failed: no such key"]
+    assert next_steps(run) == [("small is failed: no such key", "")]
 
 
 def test_a_candidate_that_waits_is_no_reason_to_look_for_a_larger_one() -> None:
     waits = CandidateResult("small", "m", "pending", error="waits for the window", waits_for="window")
     run = RunResult("run-1", "w", "c", "partial", "2026-01-01T00:00:00+00:00", candidates=[waits])
-    assert next_steps(run) == ["small waits, so go on later: flywheel run --resume run-1."]
+    assert next_steps(run) == [("small waits; go on later.", "flywheel run --resume run-1")]
 
 
 def test_who_is_told_to_evaluate_more_items_is_told_where_they_can_come_from() -> None:
@@ -59,7 +59,8 @@ def test_who_is_told_to_evaluate_more_items_is_told_where_they_can_come_from() -
         assert run.analysis is not None
         analysis = msgspec.structs.replace(run.analysis, verdicts=verdicts)
         config = {"history_config": history}
-        return " ".join(next_steps(msgspec.structs.replace(run, analysis=analysis, config=config)))
+        steps = next_steps(msgspec.structs.replace(run, analysis=analysis, config=config))
+        return " ".join(step.text for step in steps)
 
     assert "eval_size=120, with a log that holds enough records no run has trained on." in told(120)
     assert "keep_evaluation_set=false" not in told(120, keep_evaluation_set=False)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.report.escaping import cell, code_block, markdown, shortened, table_text, visible
+from flywheel.report.escaping import cell, code, code_block, markdown, shortened, table_text, visible
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -52,6 +52,15 @@ def test_a_fence_is_longer_than_any_run_of_backticks_inside(text: str) -> None:
     fence = block.splitlines()[0].removesuffix("text")
     assert fence not in text
     assert block.endswith(fence)
+
+
+@given(st.text(alphabet="`a \n", max_size=50).filter(str.strip))
+def test_inline_code_is_one_line_that_nothing_inside_ends(text: str) -> None:
+    shown, inside = code(text), " ".join(text.split())
+    fence = next(run for run in re.findall(r"`+", shown) if run not in inside)
+    assert shown.startswith(fence)
+    assert shown.endswith(fence)
+    assert shown[len(fence) : -len(fence)].strip() == inside
 
 
 @given(st.text(), st.integers(min_value=1, max_value=50))
