@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import prefect_leftovers
 
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from tests.fakes.gpu_platform import GpuPlatformServer
 
 TESTS = Path(__file__).parent
+# How long an example takes, or is in the making, depends on who else uses the machine. And what the suite says of a
+# change depends on the change alone: FLYWHEEL_TEST_EXAMPLES=new looks at examples that nobody has seen.
+settings.register_profile(
+    "flywheel",
+    deadline=None,
+    derandomize=os.environ.get("FLYWHEEL_TEST_EXAMPLES") != "new",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("flywheel")
 
 
 def pytest_configure() -> None:

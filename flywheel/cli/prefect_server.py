@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from flywheel.errors import RemoteError
 
 START_SECONDS = 180
 STOP_SECONDS = 10
+PORTS = range(20_000, 32_000)
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_API_URL": "/api",
@@ -141,10 +143,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody has, below those that systems give away by themselves.
+
+    One of theirs could be given to any other program between now and when the server, seconds later, listens there.
+
+    Raises: RemoteError where none is found.
+    """
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RemoteError(
+        f"No port between {PORTS.start} and {PORTS.stop} is free for a Prefect server. "
+        "Start one with `prefect server start` and set PREFECT_API_URL to it."
+    )
 
 
 @contextmanager

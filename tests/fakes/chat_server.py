@@ -120,6 +120,21 @@ async def break_off(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def together(number: int, answer: Any) -> Reply:
+    """The same answer to all, once so many requests have come."""
+    come, all_here = 0, asyncio.Event()
+
+    async def respond(request: web.Request) -> Any:
+        nonlocal come
+        come += 1
+        if come >= number:
+            all_here.set()
+        await all_here.wait()
+        return answer
+
+    return respond
+
+
 def after(seconds: float, answer: Any) -> Reply:
     """The same answer, later."""
 

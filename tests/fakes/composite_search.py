@@ -29,7 +29,7 @@ def with_composite(url: str) -> Iterator[str]:
     finally:
         proxy.shutdown()
         proxy.server_close()
-        thread.join(timeout=5)
+        thread.join(timeout=60)
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve  # noqa: N815 - the names that the base class looks for
 
     def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.server.target, timeout=30)
+        connection = http.client.HTTPConnection(self.server.target, timeout=120)
         kind = self.headers.get("content-type") or "application/json"
         try:
             connection.request(method, path, body or None, {"content-type": kind})

@@ -278,7 +278,7 @@ def elasticsearch_stub(
     finally:
         stub.shutdown()
         stub.server_close()
-        thread.join(timeout=5)
+        thread.join(timeout=60)
 
 
 if __name__ == "__main__":

@@ -61,12 +61,12 @@ class GpuPlatformServer:
 
     def __enter__(self) -> GpuPlatformServer:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def forget(self) -> None:
         """Back to the state of a fresh server."""
@@ -239,7 +239,7 @@ class GpuPlatform:
     async def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_is_fine: bool = False
     ) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.url, timeout=10, verify=False) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, verify=False) as client:
             answer = await client.request(method, path, json=body)
         if answer.status_code == 404 and missing_is_fine:
             return {}

@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from flywheel.cli.prefect_server import free_port
+
 
 class TcpProxy:
     """Forwards connections on `port` of 127.0.0.1 to `target`, as long as it is up."""
@@ -19,7 +21,7 @@ class TcpProxy:
         self._silent = False
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()  # nobody else is given it while the proxy is down
         self.lost = 0
         self._turning_away = 0
         self.turned_away = 0
@@ -28,7 +30,6 @@ class TcpProxy:
     def up(self) -> None:
         """Take connections."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        self.port = listener.getsockname()[1]
         self._listener = listener
         self._start(self._accept, listener)
 
@@ -66,7 +67,7 @@ class TcpProxy:
         """Stop, and wait for all threads."""
         self.down()
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
 
     def _start(self, work: object, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
@@ -84,7 +85,7 @@ class TcpProxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=10)
+                server = socket.create_connection(self._target, timeout=60)
             except OSError:
                 client.close()
                 continue

@@ -45,7 +45,7 @@ async def test_an_artifact_and_the_log_show_the_tokens_that_differ_and_a_server_
 
     with OpenAIProvider() as server:
         server.tokenize = shouting
-        connection = Connection(server.url, startup_seconds=2, timeout_seconds=5, first_pause=0.01)
+        connection = Connection(server.url, startup_seconds=2, timeout_seconds=60, first_pause=0.01)
         vllm = VllmPlatform(connection, tmp_path / "home", "")
         report = await compared(vllm, model, tmp_path, "toy", config)
     assert report is not None

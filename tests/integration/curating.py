@@ -50,7 +50,7 @@ def curate_apart(
     """The same in a process of its own: with hashes of another salt, and nothing there that tests imported."""
     command = [sys.executable, "-m", "flywheel.cli.main"]
     command += words(logs, out, *options, workload=workload, client=client)
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **process)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **process)
 
 
 def lines_of(path: Path) -> list[Any]:

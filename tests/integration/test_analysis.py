@@ -215,7 +215,7 @@ async def test_how_long_asking_took_is_unknown_where_an_earlier_attempt_did_part
 
 SLOW_AT_FIRST = """
 import time
-waits = [0.4]
+waits = [0.6]
 def calls(request, reference, response):
     time.sleep(waits.pop() if waits else 0)
     return True

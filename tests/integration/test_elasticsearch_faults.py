@@ -155,7 +155,7 @@ def test_a_slow_shard_is_waited_for_as_long_as_the_time_out_says(
     stub: ElasticsearchStub, settings: ElasticsearchSettings
 ) -> None:
     stub.faults.extend([slow(0.6), slow(0.6)])
-    assert sorted(read(replace(settings, timeout_seconds=0.3))) == everything()
+    assert sorted(read(replace(settings, timeout_seconds=0.3, attempts=30))) == everything()
     assert stub.searches > 2
 
 
@@ -173,7 +173,7 @@ def test_ending_the_reading_early_ends_its_requests(
     next(batches)
     begin = time.monotonic()
     batches.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 25, "nobody slept through the pause that the server asked for"
 
 
 def test_seconds_read_as_milliseconds_are_an_error_with_the_command_that_mends_it(

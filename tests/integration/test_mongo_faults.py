@@ -20,7 +20,10 @@ from tests.contracts.run_store.cases import entry, run
 from tests.fakes.mongo_server import mongo_server_with_a_user
 from tests.fakes.tcp_proxy import TcpProxy, tcp_proxy
 
-PATIENCE = 3.0
+PATIENCE = 60.0
+IMPATIENCE = 2.0
+BOUND = 25
+"""Seconds, with which the driver's own patience of 30 is told from ours even on a busy machine."""
 
 
 @pytest.fixture
@@ -32,9 +35,19 @@ def proxy(mongo: MongoConnection) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def store(mongo: MongoConnection, proxy: TcpProxy) -> Iterator[MongoRunStore]:
-    """The store behind the proxy."""
+    """The store behind the proxy, of one who waits."""
+    yield from behind(proxy, mongo.database, PATIENCE)
+
+
+@pytest.fixture
+def impatient(mongo: MongoConnection, proxy: TcpProxy) -> Iterator[MongoRunStore]:
+    """The same of one who gives up soon."""
+    yield from behind(proxy, mongo.database, IMPATIENCE)
+
+
+def behind(proxy: TcpProxy, database: str, patience: float) -> Iterator[MongoRunStore]:
     url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-    store = MongoRunStore(MongoConnection(url, database=mongo.database, patience_seconds=PATIENCE))
+    store = MongoRunStore(MongoConnection(url, database=database, patience_seconds=patience))
     yield store
     store.close()
 
@@ -50,24 +63,25 @@ def beside(mongo: MongoConnection) -> Iterator[MongoRunStore]:
 def test_a_server_that_is_down_at_the_start_is_a_clear_error_within_the_patience() -> None:
     with tcp_proxy("127.0.0.1", 9) as closed:
         port = closed.port
-    store = MongoRunStore(MongoConnection(f"mongodb://user:secret@127.0.0.1:{port}", patience_seconds=2))
+    store = MongoRunStore(
+        MongoConnection(f"mongodb://user:secret@127.0.0.1:{port}", patience_seconds=IMPATIENCE)
+    )
     started = time.monotonic()
     with pytest.raises(TransientRemoteError, match=rf"127\.0\.0\.1:{port}.*MONGODB_URL") as caught:
         store.list_runs()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < BOUND
     assert "secret" not in str(caught.value)
     store.close()
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_given_up_within_the_patience(
-    store: MongoRunStore, proxy: TcpProxy
+    impatient: MongoRunStore, proxy: TcpProxy
 ) -> None:
-    store.save_run(run())
     proxy.be_silent()
     started = time.monotonic()
     with pytest.raises(TransientRemoteError):
-        store.load_run("run-1")
-    assert time.monotonic() - started < PATIENCE + 2
+        impatient.load_run("run-1")
+    assert time.monotonic() - started < BOUND
 
 
 def test_a_server_that_goes_away_in_mid_run_and_comes_back_is_waited_for(
@@ -87,13 +101,13 @@ def test_a_server_that_goes_away_in_mid_run_and_comes_back_is_waited_for(
 
 
 def test_what_was_saved_before_a_server_went_away_for_good_is_there_for_the_next_run(
-    store: MongoRunStore, beside: MongoRunStore, proxy: TcpProxy
+    store: MongoRunStore, impatient: MongoRunStore, beside: MongoRunStore, proxy: TcpProxy
 ) -> None:
     store.save_run(run(status="running"))
     store.record_resource(entry())
     proxy.down()
     with pytest.raises(TransientRemoteError, match="what was saved stays"):
-        store.save_run(run(status="completed"))
+        impatient.save_run(run(status="completed"))
     assert beside.load_run("run-1") == run(status="running")
     assert beside.allocated() == [entry()]
 
@@ -128,9 +142,9 @@ def test_writers_of_one_new_id_at_the_same_moment_all_succeed(mongo: MongoConnec
 
     def write(number: int) -> None:
         for turn in range(10):
-            together.wait(timeout=30)
+            together.wait(timeout=120)
             stores[number].record_resource(entry(f"fw-{turn}", details={"writer": number}))
-            together.wait(timeout=30)
+            together.wait(timeout=120)
             stores[number].save_run(run(f"run-{turn}", message=f"{number}", candidates=[]))
 
     with ThreadPoolExecutor(len(stores)) as threads:
@@ -152,15 +166,18 @@ def test_a_reader_never_sees_half_a_run_while_others_replace_it(mongo: MongoConn
     seen: list[RunResult] = []
 
     def read() -> None:
-        while not stop.is_set():
+        while True:
+            last = stop.is_set()
             seen.extend(reader.list_runs())
+            if last:
+                return
 
     reading = threading.Thread(target=read)
     reading.start()
     for turn in range(15):
         writer.save_run(versions[turn % 3])
     stop.set()
-    reading.join(timeout=30)
+    reading.join(timeout=120)
     assert seen
     assert all(found in versions for found in seen)
     writer.close()
@@ -182,7 +199,7 @@ def test_a_wrong_password_is_refused_at_once_and_a_right_one_works(tmp_path: Pat
             started = time.monotonic()
             with pytest.raises(EndpointRefused, match="password") as caught:
                 store.list_runs()
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < BOUND
             assert "guessed" not in str(caught.value)
             store.close()
 

@@ -118,7 +118,7 @@ def stopped(flywheel: Command) -> Stopped:
     process = flywheel.start(*flywheel.run, *AT_LENGTH)
     training = _wait_for_training(flywheel.home, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=250)
     step = json.loads((training / "status.json").read_text())["step"]
     return Stopped(process.returncode, out, err, flywheel.processes_left(), training, step)
 

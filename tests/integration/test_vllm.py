@@ -40,7 +40,7 @@ def provider() -> Iterator[OpenAIProvider]:
 
 
 def platform(provider: OpenAIProvider, home: Path, seen_as: str = "") -> VllmPlatform:
-    connection = Connection(provider.url, startup_seconds=2, timeout_seconds=5, first_pause=0.01)
+    connection = Connection(provider.url, startup_seconds=60, timeout_seconds=60, first_pause=0.01)
     return VllmPlatform(connection, home, seen_as)
 
 

@@ -26,5 +26,5 @@ def ask(client: Any, **options: Any) -> Any:
 
 
 def logged(exporter: Exporter, path: Path) -> list[dict[str, Any]]:
-    assert exporter.flush(10)
+    assert exporter.flush(60)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -31,8 +31,8 @@ async def test_a_call_is_logged_verbatim_with_labels_tokens_and_latency(
     assert (record["workload_id"], record["client_id"]) == ("router", "acme")
     assert (record["conversation_id"], record["description"]) == ("7", "test")
     assert (record["tokens_in"], record["tokens_out"]) == (11, 3)
-    assert 50 <= record["latency_ms"] < 5_000
-    assert abs(time.time() - _seconds(record["timestamp"])) < 60
+    assert 50 <= record["latency_ms"] < 60_000
+    assert abs(time.time() - _seconds(record["timestamp"])) < 600
     assert "incomplete" not in record
     assert "secret" not in path.read_text()
 

@@ -57,7 +57,7 @@ async def test_a_process_that_ends_has_written_each_call_once(name: str, path: P
             subprocess.run,
             [sys.executable, "-c", APPLICATION + ending, server.base_url, str(path)],
             capture_output=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == code, done.stderr.decode()
@@ -76,9 +76,11 @@ async def test_the_end_of_a_process_waits_a_bounded_time_for_a_sink_that_is_down
             subprocess.run,
             [sys.executable, "-c", APPLICATION + ending, server.base_url, str(path)],
             capture_output=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 0, done.stderr.decode()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50, (
+        "it did not wait as long as a running one would, which is a minute"
+    )
     assert b"not reachable" in done.stderr

@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[LocalPlatform]:
-    platform = LocalPlatform(tmp_path, startup_seconds=120)
+    platform = LocalPlatform(tmp_path, startup_seconds=300)
     yield platform
     for place in (tmp_path / "deployments").glob("*"):
         await platform.shut_down(place.name)

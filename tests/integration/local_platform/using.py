@@ -44,7 +44,7 @@ def request(
     )
 
 
-async def until(condition: Callable[[], Any], seconds: float = 90) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

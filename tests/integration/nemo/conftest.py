@@ -18,7 +18,9 @@ from tests.contracts.nemo_shapes import require_contract
 from tests.fakes.nemo_server import NemoServer
 
 MODEL = "meta/llama-3.2-1b-instruct"
-WAITS = Waits(request=5, poll=0.005, first_retry=0.005, queue=30, start=30, stall=30, sync=30, release=30)
+WAITS = Waits(
+    request=60, poll=0.005, first_retry=0.005, queue=300, start=300, stall=300, sync=300, release=300
+)
 TOOL = {
     "type": "function",
     "function": {

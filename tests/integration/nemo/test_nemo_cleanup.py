@@ -59,7 +59,7 @@ async def test_a_deployment_and_a_fine_tune_of_a_dead_run_are_freed_and_those_of
         ("fine-tune", "fw-aaaa-small-abc", "freed"),
     }
     with pytest.raises(RemoteJobCancelled):
-        await asyncio.wait_for(training, 30)
+        await asyncio.wait_for(training, 120)
     assert {name for _, name in await platform.existing()} == {*STRANGERS, "fw-bbbb-small-abc"}
     other.cancel()
     with pytest.raises(asyncio.CancelledError):

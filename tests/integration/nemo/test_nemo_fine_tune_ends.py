@@ -92,8 +92,8 @@ async def test_a_wait_for_gpus_is_its_own_error_however_often_the_platform_repea
 
 async def test_time_in_the_queue_is_no_stall(nemo: NemoServer, request_for: FineTuneRequest) -> None:
     nemo.misbehave.queued_jobs = {NAME}
-    work = asyncio.create_task(impatient(nemo, stall=0.4, start=0.4).fine_tune(request_for, silent))
-    await asyncio.sleep(0.6)
+    work = asyncio.create_task(impatient(nemo, stall=1.5, start=1.5).fine_tune(request_for, silent))
+    await asyncio.sleep(1.8)
     nemo.misbehave.queued_jobs = set()
     assert (await work).status == "completed"
 

@@ -14,13 +14,13 @@ from flywheel.config import CandidateConfig, LoraConfig, TrainingConfig
 from tests.fakes.openai_provider import OpenAIProvider
 
 TOOLS = [{"type": "function", "function": {"name": "track", "parameters": {"type": "object"}}}]
-QUICK = Patience(queued=20, stalled=20, cancelled=2, poll=0.01)
+QUICK = Patience(queued=120, stalled=120, cancelled=60, poll=0.01)
 NAME = "fw-run-a-small-0123456789ab"
 CANDIDATE = CandidateConfig(name="small", model="small-a")
 
 
 def platform(provider: OpenAIProvider, key: str | None = "sk-secret", **more: Any) -> OpenAIPlatform:
-    settings = {"patience": QUICK, "startup_seconds": 5, "timeout_seconds": 5, "first_pause": 0.01, **more}
+    settings = {"patience": QUICK, "startup_seconds": 60, "timeout_seconds": 60, "first_pause": 0.01, **more}
     return OpenAIPlatform(Connection(provider.url, key, **settings))
 
 

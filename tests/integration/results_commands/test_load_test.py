@@ -28,12 +28,12 @@ def chat_server(respond: Callable[[dict[str, Any], int], Any]) -> Iterator[ChatS
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield server
     finally:
         done.set()
-        thread.join(10)
+        thread.join(60)
 
 
 def test_a_load_test_sends_when_due_and_is_kept_with_the_run(home: Path, flywheel: Any) -> None:
@@ -51,10 +51,10 @@ def test_a_load_test_sends_when_due_and_is_kept_with_the_run(home: Path, flywhee
                 "--seconds",
                 "1.5",
             ),
-            *("--target-p95-ms", "5000", "--json"),
+            *("--target-p95-ms", "60000", "--json"),
         )
         assert code == 0, err
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
         assert server.most_under_way > 4  # open: it does not wait for answers
         assert {body["model"] for body in server.bodies} == {"m"}
     test = json.loads(out)
@@ -85,14 +85,14 @@ def test_a_load_test_asks_on_whatever_it_is_told_as_users_do(home: Path, flywhee
     def respond(body: dict[str, Any], number: int) -> Any:
         if number < 15:  # more in a row than would count as down in an evaluation
             return failure(503, "overloaded")
-        return failure(429, "slow down", **{"Retry-After": "20"}) if number == 15 else completion()
+        return failure(429, "slow down", **{"Retry-After": "600"}) if number == 15 else completion()
 
     words = ("loadtest", "second", "small", "--rate", "60", "--seconds", "1", "--json")
     with chat_server(respond) as server:
         started = time.monotonic()
         code, out, _ = flywheel(*words, "--endpoint", server.base_url)
     assert code == 4
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50  # a pause that somebody makes is one of 60 s
     test = json.loads(out)
     assert (test["sent"], test["errors"]) == (len(server.bodies), 16)
 

@@ -22,10 +22,20 @@ from flywheel.errors import (
     RemoteRejected,
     TransientRemoteError,
 )
-from tests.fakes.chat_server import ChatServer, after, break_off, completion, drop, failure, hang, html
+from tests.fakes.chat_server import (
+    ChatServer,
+    after,
+    break_off,
+    completion,
+    drop,
+    failure,
+    hang,
+    html,
+    together,
+)
 
 BODY = {"model": "candidate", "messages": [{"role": "user", "content": "hi"}]}
-QUICK = EvaluationConfig(max_attempts=3, timeout_seconds=5)
+QUICK = EvaluationConfig(max_attempts=3, timeout_seconds=60)
 
 
 def client(server: ChatServer, config: EvaluationConfig = QUICK) -> ChatClient:
@@ -39,7 +49,7 @@ async def test_an_answer_comes_with_its_latency_and_the_body_goes_out_as_it_is()
     ):
         answer = await asking.complete(BODY)
     assert answer.response["choices"][0]["message"]["content"] == "hello"
-    assert 50 <= answer.latency_ms < 2000
+    assert 50 <= answer.latency_ms < 30_000
     assert answer.attempts == 1
     assert server.bodies == [BODY]
     assert "Authorization" not in server.headers[0]
@@ -169,9 +179,9 @@ def test_retry_after_may_be_seconds_or_a_date() -> None:
 async def test_an_endpoint_that_hangs_is_left_after_the_time_out() -> None:
     config = EvaluationConfig(timeout_seconds=0.1, max_attempts=2)
     async with ChatServer(lambda body, n: hang) as server, client(server, config) as asking:
-        with pytest.raises(TransientRemoteError, match="no answer within"):
+        with pytest.raises(TransientRemoteError, match="no answer within") as caught:
             await asking.complete(BODY)
-        assert len(server.bodies) == 2
+    assert caught.value.attempts == 2
 
 
 async def test_an_endpoint_that_is_not_there_is_a_transient_error() -> None:
@@ -234,8 +244,9 @@ def test_errors_are_read_in_the_shapes_that_servers_use() -> None:
 async def test_more_than_a_hundred_requests_are_under_way_at_once() -> None:
     """The default connection limit of the HTTP library would hold back everything above 100."""
     config = EvaluationConfig(concurrency=200)
+    answer = together(150, completion())
     async with (
-        ChatServer(lambda body, n: after(0.5, completion())) as server,
+        ChatServer(lambda body, n: answer) as server,
         client(server, config) as asking,
     ):
         await asyncio.gather(*(asking.complete(BODY) for _ in range(150)))

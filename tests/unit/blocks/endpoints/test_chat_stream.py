@@ -19,7 +19,7 @@ from flywheel.errors import EndpointRefused, TransientRemoteError
 from tests.fakes.chat_server import ChatServer, break_off, completion
 from tests.fakes.openai_provider import OpenAIProvider
 
-STREAM = EvaluationConfig(stream=True, max_attempts=2, timeout_seconds=5)
+STREAM = EvaluationConfig(stream=True, max_attempts=2, timeout_seconds=60)
 CALL = {"id": "call_9", "type": "function", "function": {"name": "track", "arguments": '{"id": "A-1"}'}}
 
 

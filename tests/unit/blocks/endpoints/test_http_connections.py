@@ -60,7 +60,7 @@ async def serving(*script: bytes | None, most: int = 1_000) -> AsyncIterator[tup
 
 
 async def once(connections: Connections) -> Reply:
-    return await asyncio.wait_for(connections.post(b"hello"), 5)
+    return await asyncio.wait_for(connections.post(b"hello"), 60)
 
 
 async def test_a_connection_is_used_again_and_the_request_is_what_it_should_be() -> None:
@@ -130,10 +130,11 @@ async def test_an_answer_larger_than_allowed_is_not_kept(pack: Callable[[bytes],
 
 
 async def test_a_cancelled_request_closes_its_connection_and_leaves_nothing_to_the_next() -> None:
-    gone = asyncio.Event()
+    come, gone = asyncio.Event(), asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"hello")
+        come.set()
         await reader.read()  # until the other side closes
         gone.set()
         writer.close()
@@ -142,11 +143,11 @@ async def test_a_cancelled_request_closes_its_connection_and_leaves_nothing_to_t
     port = server.sockets[0].getsockname()[1]
     connections = Connections(Address.of(f"http://127.0.0.1:{port}/"), {}, 100)
     work = asyncio.create_task(connections.post(b"hello"))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(come.wait(), 60)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    await asyncio.wait_for(gone.wait(), 5)
+    await asyncio.wait_for(gone.wait(), 60)
     server.close()
     await server.wait_closed()
 
