@@ -6,11 +6,8 @@ makes it, so that neither changed data, nor a changed setting, nor a mended func
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 import flywheel.curation
 import flywheel.datasets
 import flywheel.records
-from blocks.connections import open_dataset_store, open_log_store, open_platform, open_run_store
+from blocks.connections import open_dataset_store, open_log_store, open_platform
 from blocks.datasets.dataset_manifest import content_of as content_in
 from blocks.datasets.dataset_manifest import read_manifest
 from blocks.endpoints.embedder import stored_embedder, vector_search
@@ -31,6 +28,7 @@ from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
+from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
 from flywheel.curation.split import split
@@ -46,6 +44,7 @@ from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
+from tasks.watermark import watermark
 
 
 class Reference(BaseModel):
@@ -118,25 +117,6 @@ async def extract_records(run_id: str, config: FlywheelConfig, history: Referenc
     return await find_or_make(config, "extracted", key, make)
 
 
-async def watermark(run_id: str, config: FlywheelConfig) -> datetime | None:
-    """From when on a run reads that takes up where the last finished one began; reruns, which read no log, aside.
-
-    It is that run's begin by our clock, not the newest time in its records: one record from a clock that is ahead
-    would hide everything logged until then.
-    """
-    if not config.logs.since_last_run:
-        return None
-    with contextlib.closing(await open_run_store(config.connections)) as runs:
-        earlier = await asyncio.to_thread(runs.list_runs, config.workload_id, config.client_id, 1_000)
-    begins = [
-        datetime.fromisoformat(run.started_at)
-        for run in earlier
-        if run.run_id != run_id and run.status in ("completed", "partial") and not run.is_rerun
-    ]
-    overlap = timedelta(minutes=config.logs.overlap_minutes)
-    return max(begins) - overlap if begins else None
-
-
 @task(task_run_name="validate", cache_policy=NO_CACHE)
 async def validate_records(config: FlywheelConfig, extracted: Reference) -> Reference:
     """Keep what can be learned from and measured against; see `flywheel.curation.validation`."""
@@ -160,7 +140,13 @@ async def deduplicate_records(config: FlywheelConfig, validated: Reference, hist
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return deduplicate(
-            source, out, config.dedup_config, progress, of_all_records(config), frozenset(kept)
+            source,
+            out,
+            config.dedup_config,
+            progress,
+            of_all_records(config),
+            frozenset(kept),
+            fixed=fixed_text_of(source, config.dedup_config),
         )
 
     return await find_or_make(config, "deduplicated", _key([source], settings), make)
@@ -189,13 +175,15 @@ async def split_records(
     near = config.dedup_config.similarity_threshold
 
     def make_with_history(out: Path, progress: Progress) -> dict[str, Any]:
-        standing = standing_of(memory, records, source, config.history_config, near)
+        fixed = fixed_text_of(records, config.dedup_config)
+        standing = standing_of(memory, records, source, config.history_config, near, fixed)
         with telling_refusals(extracted.counts, validated.counts):
             return split_with_history(
                 source, out, config.data_split_config, standing, records, progress, of_all_records(config)
             )
 
     settings |= {"history": config.history_config.model_dump(), "near": near}
+    settings |= {"leave_out_fixed_text": config.dedup_config.leave_out_fixed_text}
     return await find_or_make(config, "split", _key([records, source, memory], settings), make_with_history)
 
 
@@ -207,9 +195,12 @@ async def require_no_leakage(
     store = await open_dataset_store(config.connections)
     records, sides = store.open(validated.ref), store.open(assignment.ref)
     settings = config.leakage_config.model_dump()
+    settings["leave_out_fixed_text"] = config.dedup_config.leave_out_fixed_text
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return check_leakage(records, sides, out, config.leakage_config, progress, of_all_records(config))
+        fixed = fixed_text_of(records, config.dedup_config)
+        of_all = of_all_records(config)
+        return check_leakage(records, sides, out, config.leakage_config, progress, of_all, fixed)
 
     return await find_or_make(config, "checked", _key([records, sides], settings), make)
 
@@ -252,6 +243,7 @@ async def build_icl_dataset(
         "parse_function_arguments": config.data_split_config.parse_function_arguments,
         "context": context,
         "tokenizer": counter.name,
+        "leave_out_fixed_text": config.dedup_config.leave_out_fixed_text,
     }
 
     embedder = stored_embedder(config.icl_config.embedder, store)
@@ -259,7 +251,8 @@ async def build_icl_dataset(
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         icl, split = config.icl_config, config.data_split_config
-        return build_icl(records, sides, out, icl, split, counter, context, progress, embedder, search)
+        fixed = fixed_text_of(records, config.dedup_config)
+        return build_icl(records, sides, out, icl, split, counter, context, progress, embedder, search, fixed)
 
     return await find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
 

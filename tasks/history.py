@@ -19,6 +19,8 @@ from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetStore
 from blocks.run_evidence import stored
 from flywheel.config import FlywheelConfig
+from flywheel.curation.fixed_text import FixedText
+from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.validated_table import numbers
 from flywheel.datasets.validated_rows import read_assignment, take_rows
 from flywheel.errors import FlywheelError
@@ -127,7 +129,8 @@ async def remember(
     used = {EVALUATED: evaluated, TRAINED: trained}
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return _leave(out, run, data.history, used, memory, records, sides)
+        fixed = fixed_text_of(records, config.dedup_config)
+        return _leave(out, run, data.history, used, memory, records, sides, fixed)
 
     key = {"run": run_id, "parents": [content_of(part) for part in (memory, records, sides)], "used": used}
     reference = await find_or_make(config, "memory", key, make)
@@ -143,6 +146,7 @@ def _leave(
     memory: Path,
     validated: Path,
     assignment: Path,
+    fixed: FixedText,
 ) -> dict[str, Any]:
     before = read_memory(memory)
     table = read_assignment(assignment)
@@ -155,7 +159,7 @@ def _leave(
         if used[way]:
             places = np.flatnonzero(chosen)
             names = [clusters[place] for place in places.tolist()]
-            ledgers.append(ledger_rows(validated, rows[places], names, way, run.run_id))
+            ledgers.append(ledger_rows(validated, rows[places], names, way, run.run_id, fixed))
     ledger = union(ledgers)
     kept = read_kept(memory)
     if history.renewed:

@@ -93,6 +93,11 @@ class DedupConfig(Settings):
         description="Keep one record of each group of near-duplicates that share system prompt and tools. Off: only "
         "exact repeats are removed; near-duplicates still stay on one side of the split.",
     )
+    leave_out_fixed_text: bool = Field(
+        default=True,
+        description="Leave a long text that many requests hold word for word (a template in the user's message) out "
+        "where requests are compared: for repeats, for leakage, for near-copies among examples. Off: as they stand.",
+    )
     representative: Literal["newest", "oldest"] = Field(
         default="newest", description="Which record stands for its duplicates."
     )

@@ -62,6 +62,7 @@ def certificate(
     rows_by_method: Mapping[str, int],
     closest: list[dict[str, Any]],
     removed: list[dict[str, Any]],
+    fixed_text: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The document, its counts after the leaks were removed.
 
@@ -70,6 +71,7 @@ def certificate(
         keep: Which of its rows are left.
         rows_by_method: Rows that each method found to leak; a row may be found by several.
         closest: Pairs that remain; removed: pairs of which the training row was removed.
+        fixed_text: What n-grams and shingles of training and validation rows were not taken of.
     """
     sides = np.asarray(table["split"].to_pylist(), dtype=object)
     before = {side: int((sides == side).sum()) for side in SIDES}
@@ -89,6 +91,7 @@ def certificate(
         "leaking_rows": dict(rows_by_method),
         "thresholds": config.model_dump(),
         "methods": METHODS,
+        "fixed_text_left_out": dict(fixed_text),
         "listed": "Pairs below a threshold are listed if the search met them, down to "
         f"{LISTED} of a threshold.",
         "notes": notes,

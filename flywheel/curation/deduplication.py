@@ -24,6 +24,7 @@ from flywheel.curation.arrow_columns import column
 from flywheel.curation.clusters import Clusters
 from flywheel.curation.conversations import connect_conversations
 from flywheel.curation.exact_duplicates import ExactGroups, exact_groups
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.minhash import band_keys, choose_bands, signatures
 from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.rejected_rows import RejectedRows, write_rejected
@@ -54,6 +55,7 @@ def deduplicate(
     constants: Mapping[str, str] | None = None,
     preferred: Collection[str] = (),
     refuse: Callable[[RejectedRows], None] = write_rejected,
+    fixed: FixedText = NO_FIXED_TEXT,
 ) -> dict[str, Any]:
     """Write `deduplicated.parquet` and `rejected.jsonl` into `out`; the order of the records does not matter.
 
@@ -62,16 +64,18 @@ def deduplicate(
             rejected records.
         preferred: Ids of records that stand for their duplicates before any other; a set.
         refuse: Writes what is left out, or sees to it that it gets written.
+        fixed: Text that is not looked at where requests are compared.
     Returns:
         `exact_duplicates`, `near_duplicates` and `invalid` (an id used twice), which with `kept` add up to the
-        table's rows; `clusters`, `largest_cluster` (records kept in it) and `teacher_noise`.
+        table's rows; `clusters`, `largest_cluster` (records kept in it), `teacher_noise`, and `fixed_text`, what was
+        not looked at of the distinct requests.
     """
     table = read_columns(validated, COLUMNS)
     groups = exact_groups(table, config.representative, preferred)
     clusters = Clusters(groups.representative.size)
     connect_conversations(table, groups.request_of, clusters)
     with tempfile.TemporaryFile(dir=out) as file:
-        texts = _texts(validated, table, groups, config, file, _part(progress, 0, 40))
+        texts, left_out = _texts(validated, table, groups, config, fixed, file, _part(progress, 0, 40))
         table = table.select(["record_id", "timestamp", "answer_class", "request_hash"])
         merged = find_near_duplicates(texts, config, clusters, _part(progress, 40, 90))
         del texts  # a third of all the memory
@@ -87,6 +91,7 @@ def deduplicate(
         "clusters": int(sizes.size),
         "largest_cluster": int(sizes.max(initial=0)),
         "teacher_noise": groups.teacher_noise,
+        "fixed_text": fixed.report(left_out),
     }
 
 
@@ -100,9 +105,10 @@ def _texts(
     table: pa.Table,
     groups: ExactGroups,
     config: DedupConfig,
+    fixed: FixedText,
     file: BinaryIO,
     tell: Callable[[float], None],
-) -> Texts:
+) -> tuple[Texts, LeftOut]:
     """Signatures of all requests; their texts go to a file, of which memory holds what is looked at."""
     count = groups.representative.size
     starts, ends, last = (np.zeros(count, dtype=np.int64) for _ in range(3))
@@ -112,9 +118,10 @@ def _texts(
     bands, rows_of_band = choose_bands(config.similarity_threshold, config.permutations)
     keys = np.empty((bands, count), dtype=np.uint32)
     written = 0
+    left_out = LeftOut()
 
     def batches() -> Iterator[tuple[Indices, Bytes, Indices]]:
-        nonlocal written
+        nonlocal written, left_out
         done = 0
         for first, batch in read_batches(validated, ["text", "last_message_start"], rows=2_048):
             end = int(np.searchsorted(rows, first + batch.num_rows))
@@ -122,8 +129,11 @@ def _texts(
             chosen = batch.take(row_numbers(rows[done:end] - first))
             data, offsets = text_bytes(chosen["text"])
             characters = numbers(chosen["last_message_start"]).astype(np.int64)
+            places = _byte_places(data, offsets, characters)
+            (data, offsets, places), cut = fixed.cut(data, offsets, places)
+            left_out += cut
             starts[requests], ends[requests] = offsets[:-1] + written, offsets[1:] + written
-            last[requests] = _byte_places(data, offsets, characters) + written
+            last[requests] = places + written
             file.write(data.tobytes())
             written += data.size
             done = end
@@ -146,7 +156,8 @@ def _texts(
     one_message = numbers(pc.utf8_length(roles))[groups.representative] <= 1
     merge_key = contexts * (len(roles) + 1) + codes(table["roles"])[groups.representative] + 1
     mapped: Bytes = np.memmap(file, dtype=np.uint8, mode="r") if written else np.zeros(0, dtype=np.uint8)
-    return Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures, keys)
+    texts = Texts(mapped, starts, ends, last, one_message, merge_key, table_of_signatures, keys)
+    return texts, left_out
 
 
 def _byte_places(data: Bytes, offsets: Indices, characters: Indices) -> Indices:

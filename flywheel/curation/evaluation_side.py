@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import LeakageConfig
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.normalised_text import Normalised, Normaliser, Stretches
 from flywheel.curation.overlap_index import ElementSets, OverlapIndex, count_shared
 from flywheel.curation.validated_table import hash_words, numbers, read_batches, row_numbers
@@ -51,9 +52,15 @@ class Found(NamedTuple):
 class EvaluationSide:
     """Compares batches of rows with all evaluation items. The items are held in memory; there are few."""
 
-    def __init__(self, validated: Path, rows: Indices, config: LeakageConfig) -> None:
-        """Read the items at the given rows of the validated table; items are numbered in that order."""
+    def __init__(
+        self, validated: Path, rows: Indices, config: LeakageConfig, fixed: FixedText = NO_FIXED_TEXT
+    ) -> None:
+        """Read the items at the given rows of the validated table; items are numbered in that order.
+
+        Without `fixed` n-grams and shingles are taken; equal texts and answers are looked for in the whole.
+        """
         self._config = config
+        self._fixed = fixed
         self._normalise = Normaliser()
         table, with_history = _read_items(validated, rows)
         texts = self._normalise(table["text"].combine_chunks())
@@ -61,6 +68,8 @@ class EvaluationSide:
         filled = np.flatnonzero(texts.ends > texts.starts)
         self._texts = _Lookup(stretches.whole()[filled], filled)
         self._requests = _Lookup(hash_words(table["request_hash"])[:, 0], np.arange(rows.size))
+        if fixed:
+            stretches = Stretches(self._normalise(fixed.own(table["text"].combine_chunks())[0]))
         self._ngrams = ElementSets(*stretches.word_ngrams(config.ngram_size), rows.size)
         self._shingles = ElementSets(*stretches.windows(config.shingle_size), rows.size)
         self._ngram_index = OverlapIndex(self._ngrams, config.ngram_overlap)
@@ -70,8 +79,16 @@ class EvaluationSide:
         self._window_index = OverlapIndex(windows, max(0.8 * (2 * config.similarity_threshold - 1), 0.2))
         self._answers = _Answers(validated, rows, table, self._normalise) if with_history else None
 
-    def compare(self, batch: pa.RecordBatch) -> Iterator[Found]:
-        """Yield what each method finds. The batch has `text`, `roles` and `request_hash`."""
+    def compare(self, batch: pa.RecordBatch) -> tuple[list[Found], LeftOut]:
+        """What each method finds, and how much of the texts was fixed.
+
+        The batch has `text`, `roles` and `request_hash`.
+        """
+        own, left_out = self._fixed.own(batch["text"])
+        return list(self._found(batch, own if left_out.records else None)), left_out
+
+    def _found(self, batch: pa.RecordBatch, own: pa.Array | None) -> Iterator[Found]:
+        """`own`: the texts to take n-grams and shingles of; None where they are the batch's."""
         yield _certain("same_request", *self._requests.find(hash_words(batch["request_hash"])[:, 0]))
         texts = self._normalise(batch["text"])
         stretches = Stretches(texts)
@@ -79,6 +96,8 @@ class EvaluationSide:
         if self._answers:
             history = np.flatnonzero(numbers(pc.utf8_length(batch["roles"])) > 1)
             yield _certain("answer_in_history", *self._answers.find(texts, stretches, history))
+        if own is not None:
+            stretches = Stretches(self._normalise(own))
         yield self._shared_ngrams(stretches)
         yield self._similar_shingles(stretches)
 

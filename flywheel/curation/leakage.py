@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from flywheel.config import LeakageConfig
 from flywheel.curation.certificate import Closest, certificate
 from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.output_directory import CERTIFICATE_FILE
 from flywheel.curation.rejected_rows import RejectedRows, write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
@@ -49,9 +50,12 @@ def check_leakage(
     config: LeakageConfig,
     progress: Progress,
     constants: Mapping[str, str] | None = None,
+    fixed: FixedText = NO_FIXED_TEXT,
 ) -> dict[str, Any]:
     """Write `assignment.parquet` without the rows that leak, `rejected.jsonl` with them, and `certificate.json`.
 
+    Args:
+        fixed: Text that n-grams and shingles are not taken of.
     Returns:
         The certificate; among it are the counts `train`, `validation`, `evaluation` and `leaks_removed`.
     Raises:
@@ -63,14 +67,15 @@ def check_leakage(
     position = np.full(int(numbers(table["row"]).max(initial=-1)) + 1, -1, dtype=np.int64)
     position[numbers(table["row"])] = np.arange(table.num_rows)
     items = np.flatnonzero(sides == "evaluation")
-    evaluation = EvaluationSide(validated, numbers(table["row"])[items], config)
+    evaluation = EvaluationSide(validated, numbers(table["row"])[items], config, fixed)
 
     leaks: dict[int, Leak] = {}
     rows_by_method = dict.fromkeys(METHODS, 0)
     closest = Closest(config.worst_pairs)
     removed = Closest(config.worst_pairs)
     done = 0
-    for places, found in _compared(evaluation, _other_rows(validated, position, sides)):
+    left_out = LeftOut()
+    for places, found, cut in _compared(evaluation, _other_rows(validated, position, sides)):
         for one in found:
             hits = one.values >= one.threshold
             rows_by_method[one.method] += len(set(one.rows[hits].tolist()))
@@ -82,6 +87,7 @@ def check_leakage(
                     one.method, items[one.items[chosen]], places[one.rows[chosen]], one.values[chosen]
                 )
         done += places.size
+        left_out += cut
         progress(STAGE, done, table.num_rows - items.size)
 
     if leaks and config.on_leak == "fail":
@@ -93,7 +99,8 @@ def check_leakage(
         raise TooFewRecordsError(
             f"All {int((sides == 'train').sum())} training rows overlap with the {items.size} evaluation items. Read "
             "more of the log, or set data_split_config.eval_size lower; where users' messages share a long text (a "
-            "template), raise leakage_config.similarity_threshold and leakage_config.ngram_overlap."
+            "template) that was not recognised as fixed, raise leakage_config.similarity_threshold and "
+            "leakage_config.ngram_overlap."
         )
     pq.write_table(table.filter(flags(keep)).cast(ASSIGNMENT), out / ASSIGNMENT_FILE)
     _write_leaks(validated, out, table, leaks, constants)
@@ -105,6 +112,7 @@ def check_leakage(
         rows_by_method=rows_by_method,
         closest=closest.pairs(table),
         removed=removed.pairs(table),
+        fixed_text=fixed.report(left_out),
     )
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     (out / CERTIFICATE_FILE).write_text(text, encoding="utf-8")
@@ -114,12 +122,13 @@ def check_leakage(
 
 def _compared(
     evaluation: EvaluationSide, batches: Iterator[tuple[Indices, pa.RecordBatch]]
-) -> Iterator[tuple[Indices, list[Found]]]:
-    """The batches' places and what was found of them, in order."""
+) -> Iterator[tuple[Indices, list[Found], LeftOut]]:
+    """The batches' places, what was found of them, and how much of their texts was fixed, in order."""
 
-    def compare(places_and_rows: tuple[Indices, pa.RecordBatch]) -> tuple[Indices, list[Found]]:
+    def compare(places_and_rows: tuple[Indices, pa.RecordBatch]) -> tuple[Indices, list[Found], LeftOut]:
         places, rows = places_and_rows
-        return places, [found for found in evaluation.compare(rows) if found.rows.size]
+        found, left_out = evaluation.compare(rows)
+        return places, [one for one in found if one.rows.size], left_out
 
     return side_by_side(compare, batches)
 

@@ -17,6 +17,8 @@ from flywheel.config import FlywheelConfig
 from flywheel.curation.batches import LogBatch
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.extraction import extract
+from flywheel.curation.fixed_text import FixedText
+from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.funnel import READ_AS, check, funnel_of
 from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
@@ -76,11 +78,14 @@ def curate(
             EXTRACTED_FILES
         ):  # as large as the log; the validated table has it all
             part.unlink()
+        fixed = fixed_text_of(validated, config.dedup_config)
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
         with _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse:
             steps.run(
                 "deduplicate",
-                lambda to: deduplicate(validated, to, config.dedup_config, progress, of_all, refuse=refuse),
+                lambda to: deduplicate(
+                    validated, to, config.dedup_config, progress, of_all, refuse=refuse, fixed=fixed
+                ),
             )
             with telling_refusals(steps.counts["extract"], steps.counts["validate"]):
                 steps.run(
@@ -89,7 +94,7 @@ def curate(
             steps.run(
                 "leakage",
                 lambda to: check_leakage(
-                    validated, work / "split", to, config.leakage_config, progress, of_all
+                    validated, work / "split", to, config.leakage_config, progress, of_all, fixed
                 ),
             )
         checked = work / "leakage"
@@ -109,7 +114,7 @@ def curate(
             building = beside.submit(
                 build_datasets, validated, checked, result, config.data_split_config, progress
             )
-            icl = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress)
+            icl = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress, fixed)
             steps.counts["datasets"] = building.result()
         steps.counts["icl"] = icl
         check(
@@ -170,6 +175,7 @@ def _icl_or_why_not(
     config: FlywheelConfig,
     counter: TokenCounter,
     progress: Progress,
+    fixed: FixedText,
 ) -> Counts:
     """The other datasets are good without in-context examples, so their absence is stated and ends nothing."""
     try:
@@ -182,6 +188,7 @@ def _icl_or_why_not(
             counter,
             shortest_context(config),
             progress,
+            fixed=fixed,
         )
     except DataError as error:
         return {"status": "not_run", "reason": str(error)}

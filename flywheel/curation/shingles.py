@@ -62,6 +62,11 @@ def shingle_hashes(data: Bytes, offsets: Indices, size: int) -> tuple[Words, Ind
     return np.insert(hashes, places, np.array(whole, np.uint64)), np.insert(owners, places, short)
 
 
+def window_hashes(data: Bytes, size: int) -> Words:
+    """The hash of the window that begins at each byte, those that run from one text into the next included."""
+    return _scramble(_windows(data, size))
+
+
 def gather(data: Bytes, starts: Indices, ends: Indices) -> tuple[Bytes, Indices]:
     """Copy slices of `data` end to end; returns the bytes and their offsets, shape (number of slices + 1,)."""
     offsets = np.concatenate([[0], np.cumsum(ends - starts)])

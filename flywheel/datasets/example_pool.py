@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.examples import Message, example_turns, with_own_ids
 from flywheel.datasets.similarity import Hashes, shingles
 from flywheel.datasets.validated_rows import positions
@@ -37,18 +38,21 @@ class ExamplePool:
         logged: pa.Table,
         parse_function_arguments: bool,
         count: Callable[[Message], int],
+        fixed: FixedText = NO_FIXED_TEXT,
     ) -> None:
         """
         Args:
             chosen: Rows of the assignment, as `choose` gives them.
             logged: The same rows of the validated table, with `COLUMNS`.
             count: Tokens of one message for the candidate.
+            fixed: Text that shingles are not taken of.
         """
         self._rows = logged
         self.clusters: list[str] = chosen["cluster"].to_pylist()
         self.classes: list[str] = chosen["answer_class"].to_pylist()
         self.tools = list(map(tools_of, self.classes))
         self.texts: list[str] = logged["text"].to_pylist()
+        self._own_texts = fixed.own_texts(self.texts)
         self._parse = parse_function_arguments
         self._count = count
         self._tokens: dict[int, int] = {}
@@ -73,7 +77,7 @@ class ExamplePool:
     def shingles(self, position: int) -> Hashes:
         """Shingles of the example's own text."""
         if position not in self._shingles:
-            self._shingles[position] = shingles(self.texts[position])
+            self._shingles[position] = shingles(self._own_texts[position])
         return self._shingles[position]
 
 

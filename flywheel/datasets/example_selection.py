@@ -29,11 +29,20 @@ BLOCK = 64  # items whose similarities to the whole pool are in memory at once
 class Item:
     """An evaluation item as selection sees it."""
 
-    def __init__(self, record_id: str, cluster: str, text: str, tools: frozenset[str], budget: int) -> None:
+    def __init__(
+        self,
+        record_id: str,
+        cluster: str,
+        text: str,
+        tools: frozenset[str],
+        budget: int,
+        own_text: str | None = None,
+    ) -> None:
         """
         Args:
             tools: Names of the tools that the item offers.
             budget: Tokens left for examples.
+            own_text: What of the text tells the item from others; None is all of it.
         """
         self.record_id = record_id
         self.cluster = cluster
@@ -42,7 +51,7 @@ class Item:
         self.budget = budget
         self.has_vector = True
         """False once an embedder has refused its text: then nothing is known to be close to it."""
-        self.shingles: Hashes = shingles(text)
+        self.shingles: Hashes = shingles(text if own_text is None else own_text)
 
 
 def select(

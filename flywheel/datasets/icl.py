@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig, IclConfig
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
@@ -55,6 +56,7 @@ def build_icl(
     progress: Progress,
     embedder: Embedder | None = None,
     search: VectorSearch | None = None,
+    fixed: FixedText = NO_FIXED_TEXT,
 ) -> dict[str, Any]:
     """Write the files above into `out`.
 
@@ -65,6 +67,7 @@ def build_icl(
         context_length: The candidate's context, in tokens; the smaller of it and `max_context_length` counts.
         embedder: Says which examples are close to an item; None compares texts by their characters.
         search: Searches the embedder's vectors; None compares each with each, here.
+        fixed: Text that does not make an example a near-copy of an item.
 
     Returns:
         {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
@@ -83,10 +86,14 @@ def build_icl(
     logged = take_rows(validated, np.concatenate([_row_numbers(held_out), _row_numbers(chosen)]), COLUMNS)
     prices = _Prices(counter)
     pool = ExamplePool(
-        chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message
+        chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message, fixed
     )
     calls = _Calls(held_out, logged.slice(0, held_out.num_rows), split.parse_function_arguments)
-    items = [_item(row, text, context, config, prices) for row, text in zip(calls, calls.texts, strict=True)]
+    own = fixed.own_texts(calls.texts)
+    items = [
+        _item(row, text, own_text, context, config, prices)
+        for row, text, own_text in zip(calls, calls.texts, own, strict=True)
+    ]
 
     out.mkdir(parents=True, exist_ok=True)
     tally = _Tally()
@@ -208,12 +215,14 @@ def _row_numbers(table: pa.Table) -> Rows:
     return np.asarray(table["row"], dtype=np.int64)
 
 
-def _item(row: Mapping[str, Any], text: str, context: int, config: IclConfig, prices: _Prices) -> Item:
+def _item(
+    row: Mapping[str, Any], text: str, own_text: str, context: int, config: IclConfig, prices: _Prices
+) -> Item:
     request = row["request"]
     asked = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
     for_answer = max([config.reserved_tokens, *(n for n in asked if isinstance(n, int))])
     budget = context - for_answer - prices.of_request(request)
-    return Item(row["id"], row["cluster"], text, _offered(request), budget)
+    return Item(row["id"], row["cluster"], text, _offered(request), budget, own_text)
 
 
 def _offered(request: Mapping[str, Any]) -> frozenset[str]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.arrow_columns import column
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.curation.minhash import Signatures, band_keys, choose_bands, signatures
 from flywheel.curation.validated_table import numbers, read_batches, row_numbers, text_bytes
 
@@ -48,12 +49,22 @@ class Known(msgspec.Struct, frozen=True):
     trained: frozenset[str]
 
 
-def ledger_rows(validated: Path, rows: Indices, clusters: Sequence[str], used: str, run_id: str) -> pa.Table:
-    """Rows for the records at these row numbers of the validated table, whose clusters are given in the same order."""
+def ledger_rows(
+    validated: Path,
+    rows: Indices,
+    clusters: Sequence[str],
+    used: str,
+    run_id: str,
+    fixed: FixedText = NO_FIXED_TEXT,
+) -> pa.Table:
+    """Rows for the records at these row numbers of the validated table, whose clusters are given in the same order.
+
+    Signatures are of the texts without `fixed`.
+    """
     order = np.argsort(rows, kind="stable")
     hashes: list[bytes] = []
     signed: list[bytes] = []
-    for batch, table, _ in _signed(validated, rows[order]):
+    for batch, table, _ in _signed(validated, rows[order], fixed):
         hashes += batch["request_hash"].to_pylist()
         signed += [signature.tobytes() for signature in table]
     names = [clusters[place] for place in order.tolist()]
@@ -84,12 +95,19 @@ def read_ledger(path: Path) -> pa.Table:
         return file.read(use_threads=False)
 
 
-def known_clusters(ledger: pa.Table, validated: Path, deduplicated: pa.Table, threshold: float) -> Known:
+def known_clusters(
+    ledger: pa.Table,
+    validated: Path,
+    deduplicated: pa.Table,
+    threshold: float,
+    fixed: FixedText = NO_FIXED_TEXT,
+) -> Known:
     """Which of today's clusters hold something that was used before.
 
     Args:
         deduplicated: Columns `row` and `cluster` of the records that are kept.
         threshold: Similarity from which conversations are near-duplicates.
+        fixed: Text of today's log that is not looked at.
     """
     rows = numbers(deduplicated["row"]).astype(np.int64)
     order = np.argsort(rows, kind="stable")
@@ -104,7 +122,7 @@ def known_clusters(ledger: pa.Table, validated: Path, deduplicated: pa.Table, th
     index = {way: _Index(ledger, way, threshold) for way in marks}
     found: dict[str, set[str]] = {EVALUATED: set(), TRAINED: set()}
     done = 0
-    for batch, table, filled in _signed(validated, rows[order]):
+    for batch, table, filled in _signed(validated, rows[order], fixed):
         hashes = batch["request_hash"].to_pylist()
         here = clusters[done : done + len(hashes)]
         done += len(hashes)
@@ -159,7 +177,7 @@ class _Index:
 
 
 def _signed(
-    validated: Path, rows: Indices
+    validated: Path, rows: Indices, fixed: FixedText
 ) -> Iterable[tuple[pa.RecordBatch, Signatures, npt.NDArray[np.bool_]]]:
     """The wanted rows (ascending) of the validated table, a batch at a time, with the signatures of their texts and
     whether there is a text: the signature of none says nothing.
@@ -169,5 +187,5 @@ def _signed(
         if low == high:
             continue
         chosen = batch.take(row_numbers(rows[low:high] - first))
-        data, offsets = text_bytes(chosen["text"])
+        data, offsets, _ = fixed.cut(*text_bytes(chosen["text"]))[0]
         yield chosen, signatures(data, offsets, SHINGLE_SIZE, PERMUTATIONS), np.diff(offsets) > 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.config import DataSplitConfig, IclConfig
+from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.icl import EVAL_FILE, NOT_RUN_FILE, build_icl
 from flywheel.progress import silent
 from flywheel.token_counters import UpperBoundCounter
@@ -35,13 +36,17 @@ def calls_of(train_each: int = 5, evaluation_each: int = 1) -> list[Call]:
 
 
 def icl(
-    folder: Path, calls: list[Call], context: int = 32_768, seed: int = 0, **settings: Any
+    folder: Path,
+    calls: list[Call],
+    context: int = 32_768,
+    seed: int = 0,
+    fixed: FixedText = NO_FIXED_TEXT,
+    **settings: Any,
 ) -> tuple[list[Any], list[Any], dict[str, Any]]:
     validated, assignment = write_tables(folder, calls)
     split = DataSplitConfig(random_seed=seed)
-    stats = build_icl(
-        validated, assignment, folder / "icl", IclConfig(**settings), split, COUNTER, context, silent
-    )
+    out, config = folder / "icl", IclConfig(**settings)
+    stats = build_icl(validated, assignment, out, config, split, COUNTER, context, silent, fixed=fixed)
     return read_lines(folder / "icl" / EVAL_FILE), read_lines(folder / "icl" / NOT_RUN_FILE), stats
 
 

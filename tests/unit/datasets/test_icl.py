@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from flywheel.curation.arrow_columns import column
+from flywheel.curation.fixed_text_search import fixed_text_in
 from flywheel.datasets.icl import without_examples
 from flywheel.errors import DataError
 from flywheel.token_counters import chat_tokens
+from tests.unit.curation.questions import question
 from tests.unit.datasets.icl_sets import COUNTER, calls_of, icl, questions_of
 from tests.unit.datasets.tables import SYSTEM
 
@@ -113,3 +117,14 @@ def test_without_any_examples_there_is_no_icl_set_equal_to_the_base_set(tmp_path
         icl(tmp_path / "a", calls_of(), context=2_048)
     with pytest.raises(DataError, match=r"asks for, 9 \(6 too_few_examples\)\. .*tools that the item offers"):
         icl(tmp_path / "b", calls_of(train_each=1), max_examples=9, min_examples=9)
+
+
+def test_a_template_that_all_requests_share_makes_no_example_a_near_copy(tmp_path: Path) -> None:
+    template = question(1, words=150)
+    calls = [c._replace(question=f"{template}\n{c.question}\nAnswer with one call.") for c in calls_of()]
+    with pytest.raises(DataError, match="too_few_examples"):
+        icl(tmp_path / "whole", calls)
+    fixed = fixed_text_in(column([call.question for call in calls], pa.string()))
+    _, not_run, stats = icl(tmp_path / "own", calls, fixed=fixed)
+    assert not not_run
+    assert stats["examples"]["min"] == 3

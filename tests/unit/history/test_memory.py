@@ -11,6 +11,7 @@ import pytest
 from flywheel.config import DedupConfig, HistoryConfig
 from flywheel.curation.batches import LogBatch
 from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.fixed_text_search import find_fixed_text
 from flywheel.curation.schema import DEDUPLICATED_FILE, EXTRACTED
 from flywheel.curation.validated_table import read_columns
 from flywheel.errors import DatasetError
@@ -27,6 +28,7 @@ from flywheel.history.memory import (
 )
 from flywheel.history.standing import standing_of
 from flywheel.progress import silent
+from tests.unit.curation.questions import edited, question, true_jaccard
 from tests.unit.curation.tables import Call, call, validated
 
 LONG = "My parcel with the order number {} has not arrived yet although you promised it for last week, where is it now?"
@@ -37,19 +39,19 @@ def curated(folder: Path, calls: list[Call]) -> tuple[Path, pa.Table]:
     """The validated table of these calls, and its deduplicated records."""
     records, out = validated(folder / "validated", calls), folder / "deduplicated"
     out.mkdir()
-    deduplicate(records, out, DedupConfig(), silent)
+    deduplicate(records, out, DedupConfig(), silent, fixed=find_fixed_text(records))
     return records, pq.read_table(out / DEDUPLICATED_FILE)
 
 
 def ledger_of(folder: Path, calls: list[Call], used: str, run_id: str = "run-1") -> pa.Table:
     records, table = curated(folder, calls)
     rows = np.asarray(table["row"], dtype=np.int64)
-    return ledger_rows(records, rows, table["cluster"].to_pylist(), used, run_id)
+    return ledger_rows(records, rows, table["cluster"].to_pylist(), used, run_id, find_fixed_text(records))
 
 
 def known_ids(folder: Path, calls: list[Call], ledger: pa.Table, used: str) -> set[str]:
     records, table = curated(folder, calls)
-    known = known_clusters(ledger, records, table, 0.8)
+    known = known_clusters(ledger, records, table, 0.8, find_fixed_text(records))
     wanted = known.evaluated if used == EVALUATED else known.trained
     return {
         name
@@ -93,6 +95,15 @@ def test_texts_that_have_nothing_in_common_are_not_taken_for_known(tmp_path: Pat
     ledger = ledger_of(tmp_path / "a", [call(f"r{n}", text) for n, text in enumerate(texts[:100])], TRAINED)
     later = [call(f"s{n}", text) for n, text in enumerate(texts[100:])]
     assert len(known_ids(tmp_path / "b", later, ledger, TRAINED)) <= 2
+
+
+def test_a_template_in_the_users_message_alone_makes_no_request_known(tmp_path: Path) -> None:
+    template, own = question(1, words=60), [question(100 + n, words=25) for n in range(80)]
+    ledger = ledger_of(tmp_path / "a", [call(f"r{n}", f"{template} {own[n]}") for n in range(40)], TRAINED)
+    near = next(e for e in (edited(own[0], seed) for seed in range(99)) if true_jaccard(own[0], e) > 0.85)
+    later = [call(f"s{n}", f"{template} {own[n]}") for n in range(40, 80)]
+    later.append(call("near", f"{template} {near}"))
+    assert known_ids(tmp_path / "b", later, ledger, TRAINED) == {"near"}
 
 
 def test_the_system_prompt_alone_makes_no_request_known(tmp_path: Path) -> None:
