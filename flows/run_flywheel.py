@@ -28,6 +28,7 @@ from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of
 from flywheel.errors import ConfigError, FlywheelError
+from flywheel.log_facts import facts_of
 from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
 from flywheel.rerun import EVERYTHING, PartConfig, data_settings_in, part_of, taken_over
@@ -140,7 +141,8 @@ async def curate(run_id: str, config: FlywheelConfig) -> CuratedData:
         history=history_of_data(history, extracted, sides),
     )
     funnel = funnel_of(extracted.counts, validated.counts, deduplicated.counts, sides.counts, checked.counts)
-    await keep_curation(run_id, config, data, funnel)
+    facts = facts_of(extracted.counts, validated.counts, deduplicated.counts)
+    await keep_curation(run_id, config, data, funnel, facts)
     return data
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel.analysis import Analysis, Decision, LoadTest
+from flywheel.log_facts import LogFacts
 
 EvalType = Literal["base-eval", "icl-eval", "customized-eval"]
 EVAL_TYPES: tuple[EvalType, ...] = ("base-eval", "icl-eval", "customized-eval")
@@ -213,6 +214,7 @@ class RunResult(msgspec.Struct, frozen=True):
     memory: str | None = None
     decisions: list[Decision] = []
     load_tests: list[LoadTest] = []
+    `log_facts` says why records were refused; None before curation, and in runs of an older flywheel.
     used: dict[str, Used] = {}
     expected: dict[str, Used] = {}
     part: dict[str, Any] = {}
@@ -237,6 +239,7 @@ class JudgeRun(msgspec.Struct, frozen=True):
     judge: str
     created_at: str
     scores: dict[str, Score] = {}
+    log_facts: LogFacts | None = None
     verdicts: str | None = None
     details: dict[str, Any] = {}
     error: str | None = None

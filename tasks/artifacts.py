@@ -20,6 +20,7 @@ from flywheel.report.escaping import cell, table_text
 from flywheel.report.html.pictures import score_picture
 from flywheel.report.html.svg import as_image
 from flywheel.report.summary_page import summary_markdown
+from flywheel.report.refusals import funnel_with_reasons
 from flywheel.report.tables import Row, all_scores_rows, funnel_rows, results_rows
 from flywheel.results import RunResult
 from tasks.curation import CuratedData
@@ -71,7 +72,7 @@ def _tables(run: RunResult, divergent: list[Row]) -> list[tuple[str, str, list[R
             "No earlier run asked the same items.",
         ),
         ("judges", "Judge health", tables.judge_health_rows(run), report, "No judge was asked in this run."),
-        ("funnel", "Funnel", funnel_rows(run.funnel), results, "Curation did not get to its end."),
+        ("funnel", "Funnel", funnel_with_reasons(run), results, "Curation did not get to its end."),
         (
             "divergent",
             f"Divergent answers, worst {MOST_DIVERGENT}",

@@ -57,6 +57,7 @@ async def data_of(run_id: str, config: FlywheelConfig, earlier: RunResult) -> Cu
         lambda run: msgspec.structs.replace(
             run,
             funnel=earlier.funnel,
+            log_facts=earlier.log_facts,
             datasets=earlier.datasets,
             production_model=earlier.production_model,
             eval_set=earlier.eval_set,

@@ -19,6 +19,7 @@ from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
+from flywheel.log_facts import LogFacts
 from flywheel.rerun import EVERYTHING, PartConfig, without_unwanted
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from flywheel.resuming import pending, results_that_stand, same_data
@@ -77,6 +78,7 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
         status="running",
         started_at=earlier.started_at if earlier else datetime.now(UTC).isoformat(),
         funnel=earlier.funnel if earlier else {},
+        log_facts=earlier.log_facts if earlier else None,
         datasets=earlier.datasets if earlier else {},
         candidates=results_that_stand(earlier, config) if earlier else pending(config),
         config=settings,
@@ -96,9 +98,13 @@ def _begun(run_id: str, config: FlywheelConfig, earlier: RunResult | None) -> Ru
     retry_condition_fn=is_transient,
 )
 async def keep_curation(
-    run_id: str, config: FlywheelConfig, data: CuratedData, funnel: dict[str, int]
+    run_id: str,
+    config: FlywheelConfig,
+    data: CuratedData,
+    funnel: dict[str, int],
+    facts: LogFacts | None = None,
 ) -> RunResult:
-    """Add the funnel, the datasets and the production model's name to the run.
+    """Add the funnel, why records were refused, the datasets and the production model's name to the run.
 
     Results of an earlier attempt over other data go: no run compares candidates over different items.
     """
@@ -113,6 +119,7 @@ async def keep_curation(
         lambda run: msgspec.structs.replace(
             run,
             funnel=funnel,
+            log_facts=facts,
             datasets=datasets,
             production_model=", ".join(models) or None,
             eval_set=eval_set_of(item for item in items if item.id not in fresh),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from flywheel.cli.settings_arguments import add_settings_arguments, config_from_arguments
@@ -85,32 +83,6 @@ def _show(manifest: dict[str, Any], out: Any) -> None:
 
 def remarks(steps: dict[str, Any]) -> list[str]:
     """Why records were refused, and what else is odd about the log; nothing where there is nothing."""
-    validated, deduplicated = steps["validate"], steps["deduplicate"]
-    refused = Counter(steps["extract"].get("reasons", {})) + Counter(validated["reasons"])
-    if deduplicated["invalid"]:
-        refused["duplicate_id"] += deduplicated["invalid"]
-    found = []
-    if refused:
-        reasons = _listed(refused)
-        found.append(
-            f"Refused: {reasons}. Each is in rejected.jsonl, with its file, its line and what is wrong."
-        )
-    if count := validated["schema_violations"]["records"]:
-        found.append(
-            f"Kept, with arguments that break the tool's own schema: {count:,} "
-            f"({_listed(validated['schema_violations']['by_tool'])}). manifest.json has examples; "
-            "validation_config.refuse_schema_violations refuses them."
-        )
-    noise = deduplicated["teacher_noise"]
-    if noise["repeated_requests"]:
-        found.append(
-            f"Asked more than once: {noise['repeated_requests']:,} requests, of which production answered "
-            f"{noise['with_different_answers']:,} in more than one way."
-        )
-    return found
+    from flywheel.log_facts import facts_of, sentences
 
-
-def _listed(counts: Mapping[str, int]) -> str:
-    """Largest first, then by name."""
-    in_order = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return ", ".join(f"{count:,} {name}" for name, count in in_order)
+    return sentences(facts_of(steps["extract"], steps["validate"], steps["deduplicate"]), "manifest.json")

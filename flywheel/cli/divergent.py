@@ -74,6 +74,7 @@ def _export(arguments: argparse.Namespace, evidence: Evidence, answers: list[Ans
     items = specialist_items(evidence, answers)
     if not items:
         raise DataError("No answer differs from production's, so there is nothing to export.")
+    _refuse_foreign(arguments.export)
     write_whole(arguments.export, as_lines(items))
     if arguments.json:
         emit_json({"file": str(arguments.export), "items": len(items)})
@@ -85,6 +86,21 @@ def _export(arguments: argparse.Namespace, evidence: Evidence, answers: list[Ans
         )
     )
     return 0
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raises: ConfigError where the file is there and holds anything but evaluation items, such as a log."""
+    from flywheel.errors import ConfigError, DataError
+    from flywheel.evaluation.files import read_items
+
+    if not out.is_file() or not out.stat().st_size:
+        return
+    try:
+        read_items(out)
+    except DataError as error:
+        raise ConfigError(
+            f"{out} is there already and is no set of evaluation items; name another file with --export."
+        ) from error
 
 
 def _ranked(answers: list[AnswersOf]) -> list[tuple[AnswersOf, DivergentAnswer]]:
@@ -119,8 +135,8 @@ def _print_answer(screen: Console, of: AnswersOf, answer: DivergentAnswer) -> No
 
     from flywheel.cli.terminal import plain
     from flywheel.report.difference import difference
+    from flywheel.report.divergent import scores_beside
     from flywheel.report.escaping import shortened
-    from flywheel.report.numbers import figure
 
     screen.print(
         plain(
@@ -138,8 +154,7 @@ def _print_answer(screen: Console, of: AnswersOf, answer: DivergentAnswer) -> No
             line.append(f"⟦{text}⟧" if marked else text, style=f"{style} underline" if piece.differs else "")
         screen.print(line, soft_wrap=True)
     if answer.scores:
-        scores = ", ".join(f"{name} {figure(score)}" for name, score in sorted(answer.scores.items()))
-        screen.print(plain(f"  scored     {scores}"), soft_wrap=True)
+        screen.print(plain(f"  scored     {scores_beside(answer)}"), soft_wrap=True)
 
 
 def _one_item(

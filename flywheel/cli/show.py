@@ -29,6 +29,7 @@ def show_run(
     Args:
         limit: What limited the throughput, where the run went on here and that was measured.
     """
+    from flywheel.report.refusals import log_remarks
     from flywheel.report.tables import (
         all_scores_rows,
         funnel_rows,
@@ -44,6 +45,8 @@ def show_run(
         return
     screen = console()
     print_table(screen, f"Where the records of {run.workload_id} went", funnel_rows(run.funnel))
+    for remark in log_remarks(run):
+        screen.print(plain(remark), soft_wrap=True)
     _print_analysis(screen, run)
     reference = run.production_model or "the production model"
     print_table(screen, f"{primary_metric_of(run)}: agreement with {reference}", results_rows(run))
@@ -131,6 +134,19 @@ def _print_analysis(screen: Console, run: RunResult) -> None:
 
 
 def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsConfig, most: int) -> None:
+def _print_parts(screen: Console, run: RunResult) -> None:
+    """What part of the traffic a candidate could take, and how far it goes in whole conversations."""
+    from flywheel.report import cascade_tables as tables
+
+    for title, rows, remark in (
+        (tables.TRAJECTORIES_TITLE, tables.trajectory_rows(run), tables.TRAJECTORIES_REMARK),
+        (tables.CASCADES_TITLE, tables.cascade_rows(run), tables.CASCADES_REMARK),
+    ):
+        if rows:
+            print_table(screen, title, rows)
+            screen.print(f"{remark}\n", soft_wrap=True)
+
+
     rows = asyncio.run(_divergent(run, connections, most))
     if not rows:
         return

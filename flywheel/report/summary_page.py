@@ -16,6 +16,7 @@ from flywheel.results import RunResult
 MOST_ROWS = 40
 
 
+from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 def summary_markdown(run: RunResult, picture: str = "") -> str:
     """What the run comes to, what to do now, and the tables behind it.
 
@@ -70,6 +71,9 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         f"- Everything on one page, with charts: `{command(f'report {run.run_id}', found_in)}`.",
         "",
     ]
+        *(f"- {markdown(remark)}" for remark in log_remarks(run)),
+        *([""] if log_remarks(run) else []),
+        *_section(REFUSALS_TITLE, refusal_rows(run)),
     return "\n".join(lines)
 
 

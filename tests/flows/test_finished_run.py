@@ -100,6 +100,8 @@ async def test_it_leaves_its_artifacts_under_keys_of_workload_and_client(finishe
             found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key, flow_run_id=ours))
             assert found, f"no artifact {kind}"
             assert found[0].data
+            if kind == "funnel":
+                assert "of the invalid, empty_answer" in str(found[0].data)
 
 
 async def test_its_scores_can_be_recomputed_from_the_stored_predictions(finished: Finished) -> None:

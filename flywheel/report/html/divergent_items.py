@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.report.difference import difference
+from flywheel.report.divergent import scores_beside
 from flywheel.report.escaping import shortened
 from flywheel.report.evidence import Evidence
 
@@ -30,6 +31,7 @@ def listed_items(evidence: Evidence) -> tuple[list[dict[str, Any]], str]:
                 "kind": answer.kind,
                 "id": answer.id,
                 "score": f"{answer.score:.2f}",
+                "scored": scores_beside(answer),
                 "weight": answer.weight,
                 "prompt": shortened(answer.prompt, MOST_CHARACTERS),
                 "reference": reference,

@@ -31,6 +31,7 @@ from flywheel.report.tables import (
     traffic_remark,
 )
 from flywheel.report.usage import USAGE_TITLE, usage_rows
+from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 from flywheel.results import RunResult
 
 SECTIONS = (
@@ -114,6 +115,9 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
     page = _environment().get_template("page.html.j2").render(context)
     return page.encode("utf-8", "backslashreplace")  # half a surrogate pair from a log has no UTF-8
 
+        "refusals_title": REFUSALS_TITLE,
+        "refusals": refusal_rows(run),
+        "log_remarks": log_remarks(run),
 
 def content_security_policy(style: str, script: str) -> str:
     """Nothing may be loaded or run but exactly this style sheet and this script."""

@@ -36,13 +36,18 @@ def test_one_item_is_shown_in_full(home: Path, flywheel: Any) -> None:
     assert "flywheel divergent first" in err
 
 
-def test_a_divergent_answer_bears_the_scores_that_no_program_of_ours_gave(home: Path, flywheel: Any) -> None:
+def test_a_divergent_answer_bears_the_scores_that_no_program_of_ours_gave(
+    home: Path, flywheel: Any, tmp_path: Path
+) -> None:
     store_run(home, "policed", wrong=1, own={"policy": 0.0})
     code, out, _ = flywheel("divergent", "policed", "--json")
     assert code == 0
     assert [answer["scores"] for answer in json.loads(out)] == [{"policy": 0.0}]
     _, out, _ = flywheel("divergent", "policed")
     assert "scored     policy 0.00" in out
+    page = tmp_path / "report.html"
+    flywheel("report", "policed", "--out", str(page))
+    assert "<span>scored policy 0.00</span>" in page.read_text(encoding="utf-8")
 
 
 def test_exported_items_are_a_set_that_score_and_later_runs_read(
@@ -53,6 +58,14 @@ def test_exported_items_are_a_set_that_score_and_later_runs_read(
     assert code == 0
     assert "evaluation_config.extra_items" in said
     assert {one.id for one in read_items(out)} == {"i0", "i1", "i2", "i3", "i4"}
+    code, _, _ = flywheel("divergent", "first", "--candidate", "small", "--export", str(out))
+    assert code == 0, "an earlier set is replaced"
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"workload_id": "w"}\n', encoding="utf-8")
+    code, _, err = flywheel("divergent", "first", "--candidate", "small", "--export", str(log))
+    assert code == 2, "anything else is not"
+    assert "name another file with --export" in err
+    assert log.read_text(encoding="utf-8") == '{"workload_id": "w"}\n'
     answers = tmp_path / "answers.jsonl"
     answers.write_bytes(
         b"".join(msgspec.json.encode({"id": f"i{n}", "response": BERLIN}) + b"\n" for n in range(5))

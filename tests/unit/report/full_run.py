@@ -17,6 +17,7 @@ from flywheel.analysis import (
     Verdict,
 )
 from flywheel.evaluation.divergent import DivergentAnswer
+from flywheel.log_facts import LogFacts
 from flywheel.report.evidence import AnswersOf, Evidence
 from flywheel.results import (
     CandidateResult,
@@ -175,6 +176,13 @@ def full_run() -> RunResult:
         candidates=[small, broken],
         config={"description": HOSTILE},
         analysis=analysis,
+        log_facts=LogFacts(
+            {"empty_answer": 7, "duplicate_id": 3},
+            2,
+            {HOSTILE: 2},
+            repeated_requests=9,
+            answered_differently=4,
+        ),
         decisions=[
             Decision("small", "open", HOSTILE, "2026-01-03T00:00:00+00:00", HOSTILE, {"spot-check": True})
         ],

@@ -109,6 +109,8 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "time to first token",
         "40 ms / 1.2 s",
         "stop 40",
+        "no choice has content or tool calls",
+        "of which production answered 4 in more than one way",
     ):
         assert words in elements.shown, words
     charts = [a for tag, a in elements.found if tag == "svg"]

@@ -7,6 +7,7 @@ import json
 from flywheel.naming import slug_of
 from flywheel.report.divergent import divergent_rows
 from flywheel.report.history import history_document, history_rows
+from flywheel.report.refusals import REFUSALS_TITLE, funnel_with_reasons
 from flywheel.report.summary import best_evaluation, headline
 from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import all_scores_rows, funnel_rows, results_document, results_rows, score_text
@@ -145,6 +146,18 @@ def test_the_summary_escapes_text_from_the_log() -> None:
 def test_all_scores_and_funnel_have_a_row_each() -> None:
     assert len(all_scores_rows(run_of(GOOD))) == 2
     assert {"step": "read", "records": 8} in funnel_rows(run_of(GOOD).funnel)
+
+
+def test_why_records_were_refused_stands_in_the_funnel_and_the_summary() -> None:
+    steps = [(row["step"], row["records"]) for row in funnel_with_reasons(full_run())]
+    assert steps[1:5] == [
+        ("read", 380),
+        ("invalid", 10),
+        ("of the invalid, empty_answer: no choice has content or tool calls", 7),
+        ("of the invalid, duplicate_id: a newer record has the same id and other content", 3),
+    ]
+    assert REFUSALS_TITLE in summary_markdown(full_run())
+    assert funnel_with_reasons(run_of(GOOD)) == funnel_rows(run_of(GOOD).funnel)
 
 
 def test_how_answers_came_is_in_a_table_the_summary_and_the_document() -> None:
