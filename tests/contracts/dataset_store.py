@@ -175,7 +175,7 @@ class DatasetStoreContract:
         with store.making("split", KEY, silent):
             waiting = threading.Thread(target=wait)
             waiting.start()
-            waiting.join(timeout=20)
+            waiting.join(timeout=120)
         assert reports == ["waiting for another maker"]
         with store.making("split", KEY, silent):
             pass

@@ -90,6 +90,7 @@ async def test_the_command_draws_every_conclusion_again_and_names_one_that_its_a
         "costs": 2,
         "regressions": 0,
         "judge_health": 0,
+        "cascades": 2,
     }
     assert again["conclusion"]["again"] == result.message
     assert all(one["same"] for one in again.values())

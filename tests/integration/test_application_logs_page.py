@@ -27,7 +27,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(page: Path, tmp_path: 
     environment = {"OPENAI_API_KEY": "none", "PATH": ""}
     command = [sys.executable, "-W", "error::DeprecationWarning", "-c", code]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
 

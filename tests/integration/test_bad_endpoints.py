@@ -28,7 +28,8 @@ from tests.unit.evaluation.cases import calls, item
 
 RIGHT = calls(("get_weather", '{"city": "Berlin"}'))
 ITEMS = [item(RIGHT, f"i{n:02}") for n in range(30)]
-CONFIG = EvaluationConfig(concurrency=4, max_attempts=3, timeout_seconds=2, circuit_seconds=30)
+CONFIG = EvaluationConfig(concurrency=4, max_attempts=3, timeout_seconds=60, circuit_seconds=30)
+HASTY = CONFIG.model_copy(update={"timeout_seconds": 2})
 IMPATIENT = EvaluationConfig(concurrency=4, max_attempts=2, timeout_seconds=0.4, circuit_seconds=1)
 
 
@@ -58,7 +59,8 @@ async def test_an_item_without_an_answer_is_unscored_with_its_reason(
 ) -> None:
     with OpenAIProvider() as provider:
         provider.faults.chat = {"question i07": fault}
-        predictions, found = await evaluate(provider.url, tmp_path / "p.jsonl")
+        config = HASTY if fault == "hang" else CONFIG
+        predictions, found = await evaluate(provider.url, tmp_path / "p.jsonl", config=config)
     assert error in str(predictions[7].error)
     assert set(predictions[7].scores.values()) == {None}
     score = found.scores["function_name_and_args_accuracy"]

@@ -89,7 +89,7 @@ def test_the_command_that_is_named_mends_the_index_and_may_be_repeated(
     command = [sys.executable, "-m", "blocks.elasticsearch.mend", found, f"{found}-mended"]
     for _ in range(2):
         done = subprocess.run(
-            command, env={"ELASTICSEARCH_URL": settings.hosts[0]}, capture_output=True, text=True, timeout=60
+            command, env={"ELASTICSEARCH_URL": settings.hosts[0]}, capture_output=True, text=True, timeout=300
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert f"4 documents of {found}" in done.stdout

@@ -83,7 +83,7 @@ def test_a_lost_answer_makes_no_second_index_and_loses_no_vector(
     vectors = unit_rows(np.eye(3, dtype=np.float32))
     with tcp_proxy(server.hostname or "", server.port or 0) as way:
         there = ElasticsearchSettings(
-            hosts=(f"http://127.0.0.1:{way.port}",), attempts=3, first_pause=0.01, timeout_seconds=5
+            hosts=(f"http://127.0.0.1:{way.port}",), attempts=3, first_pause=0.01, timeout_seconds=60
         )
         for question in (b"PUT /flywheel-vectors-", b"_bulk"):
             way.lose_answers(question, 1)

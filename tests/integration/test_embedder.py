@@ -35,7 +35,7 @@ def settings(provider: OpenAIProvider, **more: Any) -> EmbedderConfig:
         base_url=provider.url,
         model="embed",
         max_attempts=2,
-        **{"timeout_seconds": 5, "batch_size": 2, **more},
+        **{"timeout_seconds": 60, "batch_size": 2, **more},
     )
 
 

@@ -26,7 +26,7 @@ def fail(number: int) -> int:
 
 def leave_a_trace(path: Path) -> None:
     path.with_suffix(".begun").touch()
-    time.sleep(60)
+    time.sleep(400)
     path.touch()
 
 
@@ -56,5 +56,5 @@ def test_an_error_outside_ends_the_workers_at_once(tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         stop_early()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 200
     assert not (tmp_path / "done").exists()

@@ -82,7 +82,7 @@ class IsShared:
             assert worker.stdout is not None
             worker.stdout.readline()  # both are through with the first part
         for worker in workers:
-            _, errors = worker.communicate("go\n", timeout=120)
+            _, errors = worker.communicate("go\n", timeout=300)
             assert worker.returncode == 0, errors
         assert len(store.list_runs(limit=1000)) == 22
         assert len(store.allocated()) == 21

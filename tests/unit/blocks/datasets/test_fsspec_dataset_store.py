@@ -211,7 +211,7 @@ def test_a_full_disk_is_said_with_its_place_and_leaves_nothing(tmp_path: Path) -
             [sys.executable, "-c", code, str(tmp_path), when],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         assert done.stdout.splitlines() == ["OSError 27", "None"], done.stderr

@@ -43,7 +43,7 @@ def run(engine: Engine, generations: list[Generation]) -> list[Generation]:
         generation.on_end = lambda _: ended.release()
         engine.submit(generation)
     for _ in generations:
-        assert ended.acquire(timeout=60)
+        assert ended.acquire(timeout=300)
     return generations
 
 
@@ -94,7 +94,7 @@ def test_requests_that_come_later_join_without_changing_any_answer(engine: Engin
         engine.submit(generation)
         ended.acquire(timeout=0.02)
     while not all(generation.is_done for generation in made):
-        assert ended.acquire(timeout=60)
+        assert ended.acquire(timeout=300)
     for question, generation in zip(QUESTIONS, made, strict=True):
         assert generation.answer == by_transformers(folder, prompt(engine, question), 60)
 

@@ -20,7 +20,7 @@ from tests.fakes.chat_server import ChatServer, completion, failure
 from tests.fakes.judge_server import ScriptedJudge, rating_of
 from tests.unit.judging.cases import POOR, REFERENCE, SIMILARITY, plain
 
-CONFIG = JudgeConfig(model="judge", base_url="set later", max_attempts=2, timeout_seconds=5)
+CONFIG = JudgeConfig(model="judge", base_url="set later", max_attempts=2, timeout_seconds=60)
 ONE_AT_A_TIME = CONFIG.model_copy(update={"concurrency": 1})
 
 
