@@ -10,15 +10,13 @@ from typing import Literal
 
 import msgspec
 
+from flywheel.bounds import Bounds as Bounds
+from flywheel.cascades import Cascade
+from flywheel.drift import Drift
+from flywheel.trajectories import Trajectories
+
 Outcome = Literal["surfaced", "not_surfaced", "cannot_tell"]
 Arrivals = Literal["poisson", "log"]
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """A two-sided confidence interval, or a range of what is expected."""
-
-    low: float
-    high: float
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -195,6 +193,9 @@ class Analysis(msgspec.Struct, frozen=True):
     holdout: Holdout | None = None
     notes: list[str] = []
     replayed: str | None = None
+    cascades: list[Cascade] = []
+    trajectories: list[Trajectories] = []
+    drift: Drift | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):

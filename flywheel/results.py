@@ -24,7 +24,8 @@ class EvalItem(msgspec.Struct, frozen=True):
     """One row of `eval_data.jsonl`: what is asked, and what production answered.
 
     `cluster` names the group of dependent records (near-duplicates and turns of one conversation) that the item
-    comes from; `weight` counts the logged calls that it stands for.
+    comes from; `weight` counts the logged calls that it stands for. `conversation` is the log's id of the conversation
+    that it is a step of, where it gave one, and `timestamp` when it was asked then, in seconds since 1970.
     """
 
     id: str
@@ -32,6 +33,8 @@ class EvalItem(msgspec.Struct, frozen=True):
     response: dict[str, Any]
     cluster: str
     weight: int = 1
+    conversation: str | None = None
+    timestamp: float | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -40,7 +43,8 @@ class Prediction(msgspec.Struct, frozen=True):
     `response` is the chat completion verbatim, None where there was none; `error` then says why. `scores` holds one
     value in [0, 1] for each metric that applies; a metric that applies but could not be computed is None.
     `tool_calls` are the answer's calls as `{"name", "arguments"}`, arguments as an object where they are one.
-    `ttft_ms` is the time to the first token, where answers were streamed.
+    `ttft_ms` is the time to the first token, where answers were streamed. `mean_logprob` is the mean natural
+    logarithm of the probabilities that the model gave to the answer's tokens, where the endpoint told them.
     """
 
     id: str
@@ -54,6 +58,7 @@ class Prediction(msgspec.Struct, frozen=True):
     attempts: int = 1
     tool_calls: list[dict[str, Any]] = []
     ttft_ms: float | None = None
+    mean_logprob: float | None = None
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -144,11 +149,23 @@ class LossPoint(msgspec.Struct, frozen=True):
     validation: float | None = None
 
 
+class EpochScore(msgspec.Struct, frozen=True):
+    """What the answers to some validation items scored after an epoch; `val_loss` was measured at the same time."""
+
+    epoch: int
+    metric: str
+    score: Score
+    val_loss: float | None = None
+
+
 class Customization(msgspec.Struct, frozen=True):
     """One fine-tune of one candidate, as the platform reported it.
 
     `queued_seconds` is the wait for GPUs, which `runtime_seconds` does not hold. `skipped` counts the rows that this
     platform cannot train on, by reason. `losses` are a few hundred points of the training curve at most, by step.
+    `kept_epoch` is the epoch whose weights these are, 0 where the platform does not say; `epoch_scores` are there where
+    epochs were compared by their answers. `cut` says where and why it ended before all its epochs, by the bound of its
+    settings; empty otherwise. `notes` are sentences on what could not be done as it was asked.
     """
 
     job: str
@@ -165,6 +182,16 @@ class Customization(msgspec.Struct, frozen=True):
     queued_seconds: float | None = None
     skipped: dict[str, int] = {}
     losses: list[LossPoint] = []
+    kept_epoch: int = 0
+    epoch_scores: list[EpochScore] = []
+    cut: str = ""
+    notes: list[str] = []
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that belong beside every figure of the fine-tuned model."""
+        kept = f"; the weights of epoch {self.kept_epoch} are kept" if self.kept_epoch else ""
+        return [*([f"The fine-tune was {self.cut}{kept}."] if self.cut else []), *self.notes]
 
 
 class CandidateResult(msgspec.Struct, frozen=True):
@@ -193,6 +220,7 @@ class RunResult(msgspec.Struct, frozen=True):
     empty before they are there: two runs are comparable where it is the same. `memory` is where that which the run
     leaves for the next one lies (`flywheel.history.memory`).
     `used` is what each candidate has held of GPUs; `expected` what is set aside for those under way, for budgets.
+    `log_facts` says why records were refused; None before curation, and in runs of an older flywheel.
     `part` says which part of the flywheel was turned (`flywheel.rerun.PartConfig`), empty for all of it.
     """
 
@@ -214,10 +242,10 @@ class RunResult(msgspec.Struct, frozen=True):
     memory: str | None = None
     decisions: list[Decision] = []
     load_tests: list[LoadTest] = []
-    `log_facts` says why records were refused; None before curation, and in runs of an older flywheel.
     used: dict[str, Used] = {}
     expected: dict[str, Used] = {}
     part: dict[str, Any] = {}
+    log_facts: LogFacts | None = None
 
     @property
     def is_rerun(self) -> bool:
@@ -239,7 +267,6 @@ class JudgeRun(msgspec.Struct, frozen=True):
     judge: str
     created_at: str
     scores: dict[str, Score] = {}
-    log_facts: LogFacts | None = None
     verdicts: str | None = None
     details: dict[str, Any] = {}
     error: str | None = None

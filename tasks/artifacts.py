@@ -14,14 +14,15 @@ from flywheel.config import FlywheelConfig
 from flywheel.naming import slug_of
 from flywheel.report import analysis_tables
 from flywheel.report.bounded import bounded
+from flywheel.report.cascade_tables import CASCADES_TITLE, cascade_rows
 from flywheel.report.certificate import certificate_markdown
 from flywheel.report.commands import command
 from flywheel.report.escaping import cell, table_text
 from flywheel.report.html.pictures import score_picture
 from flywheel.report.html.svg import as_image
-from flywheel.report.summary_page import summary_markdown
 from flywheel.report.refusals import funnel_with_reasons
-from flywheel.report.tables import Row, all_scores_rows, funnel_rows, results_rows
+from flywheel.report.summary_page import summary_markdown
+from flywheel.report.tables import Row, all_scores_rows, results_rows
 from flywheel.results import RunResult
 from tasks.curation import CuratedData
 from tasks.divergent import worst_answers
@@ -63,6 +64,13 @@ def _tables(run: RunResult, divergent: list[Row]) -> list[tuple[str, str, list[R
         ("verdicts", "Verdicts", tables.verdict_rows(run), report, "No verdict was reached in this run."),
         ("results", "Results", results_rows(run), results, "No candidate has results."),
         ("scores", "All scores", all_scores_rows(run), results, "Nothing was scored."),
+        (
+            "cascades",
+            f"{CASCADES_TITLE} (nothing is routed)",
+            cascade_rows(run),
+            report,
+            "No signal tells this run's answers apart, or nothing was scored.",
+        ),
         ("costs", "Costs", tables.cost_rows(run), report, "No costs were computed: no prices were given."),
         (
             "regressions",

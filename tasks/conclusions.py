@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import stored_file
 from flywheel.analysis import Analysis, Costs, Holdout
+from flywheel.cascades import Cascade
 from flywheel.config import FlywheelConfig
-from flywheel.cost.costs import Way, costs_of
+from flywheel.cost.costs import costs_of
+from flywheel.cost.handing_back import HandingBack
 from flywheel.cost.kpis import kpis_of
 from flywheel.cost.prices import Call
 from flywheel.cost.production import candidate_calls, production_calls
@@ -23,15 +24,18 @@ from flywheel.cost.traffic import Traffic, calls_for_each_read, traffic_of
 from flywheel.errors import DataError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
+from flywheel.evaluation.whole_conversations import Conversations
 from flywheel.history.memory import read_memory
-from flywheel.results import CandidateResult, EvalItem, Evaluation, Prediction, RunResult
+from flywheel.results import EvalItem, RunResult
+from flywheel.verdicts.cascade_cuts import Asked, cascades_of
+from flywheel.verdicts.cascade_signals import request_lengths, routable
 from flywheel.verdicts.ceilings import assumption_about, doubt_about, repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of
 from flywheel.verdicts.conclusion import conclusion_of
-from flywheel.verdicts.contenders import Contender, ItemFrame, Standard, scores_by_metric, wrong_actions
-from flywheel.verdicts.estimates import Scored
+from flywheel.verdicts.contenders import ItemFrame, Standard, scores_by_metric, wrong_actions
 from flywheel.verdicts.noninferiority import verdicts_of
 from flywheel.verdicts.repeats import repeated_answers
+from tasks.answers import Answers, read_predictions
 from tasks.curation import CuratedData
 from tasks.health_again import health_again
 from tasks.regressions import Before, regressions_of, runs_compared_with
@@ -61,17 +65,6 @@ def drawn_again(run: RunResult, store: DatasetStore, runs: RunStore) -> Analysis
     return msgspec.structs.replace(again, kpis=kpis, judge_health=health)
 
 
-class _Answers(msgspec.Struct, frozen=True):
-    """One evaluation with everything that is needed of its answers."""
-
-    candidate: CandidateResult
-    evaluation: Evaluation
-    scores: dict[str, Scored]
-    primary: dict[str, float | None]  # the main score by item
-    calls: list[Call]
-    wrong_actions: int
-
-
 class Conclusions:
     """One analysis; what several parts need is read once."""
 
@@ -91,6 +84,9 @@ class Conclusions:
         self._validated = store.open(data.validated.ref)
         self._items = read_items(store.open(data.datasets.ref) / "base" / "eval_data.jsonl")
         self._frame = ItemFrame.of(self._items, self._settings.weighting)
+        self._lengths = request_lengths(self._items)
+        rules = config.metrics_config.arguments
+        self._conversations = Conversations(self._items, rules, self._level)
         self._history = data.history
         self._notes: list[str] = []
 
@@ -101,7 +97,7 @@ class Conclusions:
         answers = list(self._answers(production))
         costs = [self._costs(answer, production, traffic) for answer in answers]
         contenders = [
-            _contender(answer, cost, self._frame) for answer, cost in zip(answers, costs, strict=True)
+            answer.contender(cost, self._frame) for answer, cost in zip(answers, costs, strict=True)
         ]
         standards = {primary: self._standard(primary) for primary in {c.primary: None for c in contenders}}
         thresholds = self._settings.thresholds_for(self._run.workload_id)
@@ -141,6 +137,14 @@ class Conclusions:
             holdout=self._holdout(measured=bool(answers)),
             notes=self._notes,
             replayed=self._replayed,
+            cascades=[
+                cascade
+                for answer in answers
+                for cascade in self._cascades(
+                    answer, production, traffic, standards[answer.evaluation.primary or ""], thresholds.margin
+                )
+            ],
+            trajectories=[answer.trajectories for answer in answers if answer.trajectories is not None],
         )
 
     def _holdout(self, measured: bool) -> Holdout | None:
@@ -176,21 +180,25 @@ class Conclusions:
             since=before.since if before else self._run.started_at,
         )
 
-    def _answers(self, production: Sequence[Call]) -> Iterable[_Answers]:
+    def _answers(self, production: Sequence[Call]) -> Iterable[Answers]:
         for candidate in self._run.candidates:
             for evaluation in candidate.evaluations:
                 if evaluation.predictions is None or evaluation.primary is None:
                     continue
                 who = f"{candidate.candidate}, {evaluation.eval_type}"
                 self._notes += [f"{who}: {note}" for note in evaluation.notes]
-                predictions = _read_predictions(stored_file(self._store, evaluation.predictions))
-                yield _Answers(
+                predictions = read_predictions(stored_file(self._store, evaluation.predictions))
+                yield Answers(
                     candidate,
                     evaluation,
                     scores_by_metric(self._frame, predictions),
                     {p.id: p.scores.get(evaluation.primary) for p in predictions},
                     candidate_calls(predictions, evaluation.model, production),
                     wrong_actions(self._frame, predictions),
+                    routable(self._frame, self._lengths, predictions, evaluation.primary),
+                    self._conversations.scored(
+                        candidate.candidate, evaluation.eval_type, predictions, evaluation.primary
+                    ),
                 )
 
     def _traffic(self, times: object) -> Traffic | None:
@@ -208,22 +216,40 @@ class Conclusions:
             )
         return traffic
 
-    def _costs(self, answer: _Answers, production: Sequence[Call], traffic: Traffic | None) -> Costs:
-        way = Way(
+    def _costs(self, answer: Answers, production: Sequence[Call], traffic: Traffic | None) -> Costs:
+        return costs_of(
+            answer.way, production, self._settings.prices, traffic, self._settings.currency, self._level
+        )
+
+    def _cascades(
+        self,
+        answer: Answers,
+        production: Sequence[Call],
+        traffic: Traffic | None,
+        standard: Standard,
+        margin: float,
+    ) -> list[Cascade]:
+        """What share of the traffic this way of answering could take, if the rest went back to production."""
+        behind = HandingBack(answer.way, production, self._settings.prices, traffic)
+        ids = answer.routable.ids
+        asked = Asked(
             candidate=answer.candidate.candidate,
             eval_type=answer.evaluation.eval_type,
-            names=[answer.candidate.candidate, answer.candidate.model_name],
-            calls=answer.calls,
-            gpu_seconds=answer.evaluation.runtime_seconds,
-            customization=answer.candidate.customization,
+            metric=answer.evaluation.primary or "",
+            target=max(0.0, standard.ceiling.value - margin),
+            level=self._level,
         )
-        return costs_of(way, production, self._settings.prices, traffic, self._settings.currency, self._level)
+        return cascades_of(
+            answer.routable,
+            asked,
+            lambda kept: behind.per_request(dict(zip(ids, kept, strict=True))),
+        )
 
     def _standard(self, metric: str) -> Standard:
         """Production's agreement with itself under one metric."""
         replayed = None
         if self._replayed is not None:
-            predictions = _read_predictions(stored_file(self._store, self._replayed))
+            predictions = read_predictions(stored_file(self._store, self._replayed))
             replayed = scores_by_metric(self._frame, predictions).get(metric)
         tools, rules = uses_tools(self._items), self._config.metrics_config.arguments
 
@@ -244,27 +270,3 @@ class Conclusions:
         if standard.ceiling.source == "assumed":
             self._notes.append(assumption_about(metric, repeats, self._config))
         return standard
-
-
-def _contender(answer: _Answers, cost: Costs, frame: ItemFrame) -> Contender:
-    primary = answer.evaluation.primary or ""
-    nothing = Scored([None] * len(frame.ids), frame.clusters, frame.weights)
-    return Contender(
-        candidate=answer.candidate.candidate,
-        eval_type=answer.evaluation.eval_type,
-        primary=primary,
-        scores={primary: nothing} | answer.scores,
-        latency_ms_p95=answer.evaluation.usage.latency_ms_p95,
-        cost_per_request=cost.per_request,
-        wrong_actions=answer.wrong_actions,
-    )
-
-
-def _read_predictions(path: Path) -> list[Prediction]:
-    """Every stored prediction, errors too, without its text: that is not needed here and may be large."""
-    decoder = msgspec.json.Decoder(Prediction)
-    with path.open("rb") as lines:
-        return [
-            prediction if prediction.response is None else msgspec.structs.replace(prediction, response={})
-            for prediction in map(decoder.decode, lines)
-        ]

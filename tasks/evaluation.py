@@ -43,6 +43,7 @@ HOW_TO_ASK = {
     "tokens_per_minute",
     "circuit_seconds",
     "stream",
+    "logprobs",
     "timeout_seconds",
     "max_attempts",
     "confidence_level",
@@ -101,7 +102,10 @@ async def evaluate(
             async with ChatClient(endpoint, settings, key=key) as client:
 
                 async def ask(item: EvalItem) -> Answer:
-                    return await client.complete(replayed(item).body)
+                    told = (
+                        {"logprobs": True} if settings.logprobs else {}
+                    )  # no override: it changes no answer
+                    return await client.complete({**replayed(item).body, **told})
 
                 stage = f"{candidate.name} {eval_type}"
                 predictions = await run_evaluation(

@@ -24,6 +24,10 @@ BYTES_PER_TOKEN = 4
 """Of a request's JSON, about; only a bound on tokens a minute needs it, and is corrected by what the answer states."""
 
 
+LOGPROBS = "logprobs"
+"""What a model may refuse to tell; its answer is worth having without."""
+
+
 class ChatClient:
     """Asks one endpoint. Use it as an async context manager; one client serves any number of tasks.
 
@@ -61,6 +65,7 @@ class ChatClient:
         )
         self._stream = config.stream
         self._renames_bound = False
+        self._without_logprobs = False
         self._counts_tokens = config.tokens_per_minute is not None
         self._encoder = msgspec.json.Encoder()
 
@@ -76,23 +81,32 @@ class ChatClient:
     async def complete(self, body: dict[str, Any]) -> Answer:
         """The chat completion for a request body, which is sent as it is, but for what asks for a stream.
 
-        A model that refuses `max_tokens` and asks for `max_completion_tokens` gets the same bound under that name.
+        A model that refuses `max_tokens` and asks for `max_completion_tokens` gets the same bound under that name, one
+        that refuses `logprobs` is asked without. What a model wants is remembered.
 
         Raises: as `EndpointClient.post`.
         """
         ask = self._streamed if self._stream else self._whole
-        if self._renames_bound:
-            return await ask(_renamed(body))
-        try:
-            return await ask(body)
-        except EndpointRefused:
-            raise
-        except RemoteRejected as refusal:
-            if BOUND not in body or NEWER_BOUND not in str(refusal):
+        while True:
+            sent = self._as_wanted(body)
+            try:
+                return await ask(sent)
+            except EndpointRefused:
                 raise
-        answer = await ask(_renamed(body))
-        self._renames_bound = True
-        return answer
+            except RemoteRejected as refusal:
+                if BOUND in sent and NEWER_BOUND in str(refusal):
+                    self._renames_bound = True
+                elif LOGPROBS in sent and LOGPROBS in str(refusal):
+                    self._without_logprobs = True
+                else:
+                    raise
+
+    def _as_wanted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body in the terms that this endpoint is known to take."""
+        sent = _renamed(body) if self._renames_bound else body
+        if self._without_logprobs:
+            sent = {field: value for field, value in sent.items() if field != LOGPROBS}
+        return sent
 
     async def _whole(self, body: dict[str, Any]) -> Answer:
         data = self._encoder.encode(body)

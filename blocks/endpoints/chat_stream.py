@@ -88,6 +88,7 @@ class StreamedCompletion:
         kept = self._choices.setdefault(index, {"message": {"role": "assistant", "content": None}})
         if choice.get("finish_reason"):
             kept["finish_reason"] = choice["finish_reason"]
+        _extend_logprobs(kept, choice.get("logprobs"))
         delta = choice.get("delta")
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
             if value is None or value == "":
@@ -103,6 +104,16 @@ class StreamedCompletion:
                 kept["message"][name] = pieces
             else:
                 kept["message"][name] = value
+
+
+def _extend_logprobs(choice: dict[str, Any], told: Any) -> None:
+    """Each piece tells the log-probabilities of its own tokens."""
+    if not isinstance(told, Mapping):
+        return
+    kept = choice.setdefault("logprobs", {})
+    for name, entries in told.items():
+        if isinstance(entries, list):
+            kept.setdefault(name, []).extend(entries)
 
 
 def _merge_calls(calls: dict[int, dict[str, Any]], pieces: list[Any]) -> None:

@@ -62,6 +62,7 @@ def generation_of(body: Any, chat_format: ChatFormat, context_length: int) -> Ge
         top_p=_number(body.get("top_p"), "top_p", 0, 1, 1.0),
         stop=_stops(body.get("stop")),
         seed=None if seed is None else abs(seed),
+        tells_logprobs=_told(body),
     )
 
 
@@ -76,19 +77,48 @@ def completion(generation: Generation, body: dict[str, Any], chat_format: ChatFo
     reason = generation.finish_reason
     if message.get("tool_calls") and reason == "stop":
         reason = "tool_calls"
+    told = {"content": _logprobs(generation, chat_format)} if generation.tells_logprobs else None
     tokens_in, tokens_out = len(generation.prompt), len(generation.answer)
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": generation.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "choices": [{"index": 0, "message": message, "logprobs": told, "finish_reason": reason}],
         "usage": {
             "prompt_tokens": tokens_in,
             "completion_tokens": tokens_out,
             "total_tokens": tokens_in + tokens_out,
         },
     }
+
+
+def _told(body: dict[str, Any]) -> bool:
+    asked = body.get("logprobs")
+    if asked not in (None, True, False):
+        raise BadRequest("logprobs must be true or false.", param="logprobs")
+    if body.get("top_logprobs"):
+        raise BadRequest(
+            "top_logprobs is not supported here; the chosen tokens' are told.", param="top_logprobs"
+        )
+    return bool(asked)
+
+
+def _logprobs(generation: Generation, chat_format: ChatFormat) -> list[dict[str, Any]]:
+    """The tokens that the model chose, each with its log-probability; not those that a forced call begins with.
+
+    As the protocol has it, the token that ends the answer is not among them.
+    """
+    told = []
+    chosen = generation.answer[len(generation.begun) :]
+    for token, value in zip(chosen, generation.logprobs, strict=True):
+        if token in chat_format.stop_ids:
+            continue
+        text = chat_format.decode([token])
+        # A token may be a part of a character; only whole ones have bytes that are its own.
+        whole = None if "\ufffd" in text else list(text.encode())
+        told.append({"token": text, "logprob": value, "bytes": whole, "top_logprobs": []})
+    return told
 
 
 def _begun(body: dict[str, Any], chat_format: ChatFormat) -> list[int]:

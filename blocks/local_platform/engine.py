@@ -19,7 +19,7 @@ from blocks.local_platform.generation import Generation, Throughput
 from blocks.local_platform.packed_attention import PackedRows
 from blocks.local_platform.prefix_cache import PrefixCache
 from blocks.local_platform.row_batch import RowBatch
-from blocks.local_platform.sampling import next_tokens
+from blocks.local_platform.sampling import logprobs_of, next_tokens
 
 MOST_ROWS = 64
 MOST_PROMPT_TOKENS = 4096
@@ -65,11 +65,13 @@ class Engine:
         """Begin to answer."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop after the current step; what is under way is not answered."""
+    def close(self, patience: float = 0.0) -> None:
+        """Stop after the current step, for which so many seconds are waited; what is under way is not answered."""
         with self._wake:
             self._closing = True
             self._wake.notify()
+        if patience:
+            self._thread.join(patience)
 
     def add_model(self, name: str, model: Any) -> None:
         """Serve `model`, in evaluation mode and with packed attention, under a name."""
@@ -201,6 +203,11 @@ class Engine:
             [g.top_p for g in generations],
             [g.generator for g in generations],
         )
+        telling = [row for row, g in enumerate(generations) if g.tells_logprobs]
+        if telling:
+            told = logprobs_of(logits, telling, [tokens[row] for row in telling])
+            for row, value in zip(telling, told, strict=True):
+                generations[row].logprobs.append(value)
         for generation, token in zip(generations, tokens, strict=True):
             generation.answer.append(token)
             reason = self._reason_to_end(generation, token)

@@ -14,7 +14,9 @@ class Generation:
     """One answer in the making.
 
     `prompt` are token ids; `begun` are tokens that the answer must begin with. `on_end` is called once, from the
-    engine's thread. `seed` None draws afresh.
+    engine's thread. `seed` None draws afresh. With `tells_logprobs`, `logprobs` has one entry for each token of the
+    answer that the model chose itself: the natural logarithm of the probability that it gave to it, before temperature
+    and nucleus.
     """
 
     model: str
@@ -26,7 +28,9 @@ class Generation:
     seed: int | None = None
     begun: list[int] = field(default_factory=list)
     on_end: Callable[[Generation], None] | None = None
+    tells_logprobs: bool = False
 
+    logprobs: list[float] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     finish_reason: str | None = None
     error: Exception | None = None

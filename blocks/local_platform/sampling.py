@@ -26,6 +26,20 @@ def next_tokens(
     return chosen
 
 
+def logprobs_of(logits: torch.Tensor, rows: list[int], tokens: list[int]) -> list[float]:
+    """Natural logarithm of the probability that the model gives to each row's token, at temperature 1.
+
+    Args:
+        logits: Shape (rows, vocabulary).
+        rows: Which of them.
+        tokens: One for each of those.
+    """
+    chosen = logits[rows].float()
+    own = chosen.gather(-1, torch.tensor(tokens, device=chosen.device)[:, None])[:, 0]
+    told: list[float] = (own - torch.logsumexp(chosen, dim=-1)).tolist()
+    return [min(0.0, value) for value in told]  # rounding may leave a hair above certainty
+
+
 def draw(
     scores: npt.NDArray[np.float64], temperature: float, top_p: float, generator: np.random.Generator
 ) -> int:

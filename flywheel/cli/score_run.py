@@ -21,8 +21,12 @@ CONCLUSIONS = {
     "regressions": "regressions",
     "judge_health": "the judge's health",
     "kpis": "the KPIs",
+    "cascades": "cascades",
+    "trajectories": "scores of whole conversations",
 }
 """Parts of an analysis, and what they are called on the screen."""
+YOUNGER = frozenset({"cascades", "trajectories"})
+"""Parts that runs which were analysed before them do not have."""
 
 
 def score_run(name: str, connections: ConnectionsConfig, *, as_json: bool) -> int:
@@ -136,6 +140,8 @@ async def _drawn_again(
     compared = {}
     for name in CONCLUSIONS:
         kept, drawn = (msgspec.to_builtins(getattr(analysis, name)) for analysis in (run.analysis, again))
+        if name in YOUNGER and not kept:
+            continue
         compared[name] = {"kept": kept, "again": drawn, "same": _equal(kept, drawn)}
     return compared, ""
 

@@ -55,6 +55,7 @@ def show_run(
     if all_scores:
         print_table(screen, "All scores", all_scores_rows(run))
         print_table(screen, USAGE_TITLE, usage_rows(run))
+        _print_parts(screen, run)
     throughput = throughput_lines(run)
     for line in [*throughput, limit] if throughput and limit else throughput:
         screen.print(plain(line))
@@ -91,6 +92,8 @@ def throughput_lines(run: RunResult) -> list[str]:
     lines = []
     for candidate in run.candidates:
         tuned = candidate.customization
+        if tuned and tuned.status == "completed":
+            lines += [f"{candidate.candidate}: {remark}" for remark in tuned.remarks]
         if tuned and tuned.skipped_rows:
             reasons = "; ".join(f"{count}: {reason}" for reason, count in tuned.skipped.items())
             lines.append(
@@ -133,7 +136,6 @@ def _print_analysis(screen: Console, run: RunResult) -> None:
             print_table(screen, title, rows)
 
 
-def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsConfig, most: int) -> None:
 def _print_parts(screen: Console, run: RunResult) -> None:
     """What part of the traffic a candidate could take, and how far it goes in whole conversations."""
     from flywheel.report import cascade_tables as tables
@@ -147,6 +149,7 @@ def _print_parts(screen: Console, run: RunResult) -> None:
             screen.print(f"{remark}\n", soft_wrap=True)
 
 
+def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsConfig, most: int) -> None:
     rows = asyncio.run(_divergent(run, connections, most))
     if not rows:
         return

@@ -89,16 +89,33 @@ class TrainingConfig(Settings):
         default=2048, ge=16, description="Longest training row, in tokens; longer: left out."
     )
     seed: int = Field(default=0, ge=0, description="Seed of initialisation and row order.")
-    keep: Literal["last", "best"] = Field(
+    keep: Literal["last", "best", "best_score"] = Field(
         default="last",
-        description="Which epoch's weights are kept where this machine trains (local and vllm): the last, or the one "
-        "with the lowest validation loss; the last where there are no validation rows. Services choose themselves.",
+        description="Which epoch's weights are kept where this machine trains (local and vllm): the last; 'best', the "
+        "one with the lowest validation loss; 'best_score', the one whose answers to validation items score highest. "
+        "The last where there are no validation rows. Services choose between the first two themselves.",
+    )
+    score_items: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="Validation items that are answered after each epoch for keep: best_score.",
     )
     patience_epochs: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many epochs without a lower validation loss, where this machine trains; none "
-        "trains all epochs.",
+        description="Stop after so many epochs without a lower validation loss, or with keep: best_score without a "
+        "better score, where this machine trains; none trains all epochs.",
+    )
+    max_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time of one fine-tune, in hours, without the queue and the start; none is no bound.",
+    )
+    at_max_hours: Literal["keep", "fail"] = Field(
+        default="keep",
+        description="At max_hours, where this machine trains: 'keep' the weights as `keep` says of what was trained "
+        "until then, or 'fail'. Jobs of services are cancelled, which leaves nothing to keep: they fail.",
     )
 
 
@@ -124,6 +141,11 @@ class EvaluationConfig(Settings):
     stream: bool = Field(
         default=False,
         description="Ask for streamed answers and record the time to the first token; the platform must stream.",
+    )
+    logprobs: bool = Field(
+        default=False,
+        description="Ask for the log-probabilities of the answers' tokens, from which the cascade curve takes how sure "
+        "the candidate is. Predictions grow; an endpoint that refuses them is asked without.",
     )
     timeout_seconds: float = Field(default=300, gt=0, description="Longest wait for one answer, in seconds.")
     max_attempts: int = Field(default=4, ge=1, le=20, description="Tries for one item, first one included.")

@@ -41,7 +41,7 @@ class Way(msgspec.Struct, frozen=True):
     customization: Customization | None = None
 
 
-class _Side(msgspec.Struct, frozen=True):
+class Side(msgspec.Struct, frozen=True):
     """Costs of one side: of each call, and of a month whatever is asked; `missing` names what is not known."""
 
     by_id: dict[str, float]
@@ -61,8 +61,8 @@ def costs_of(
     """The costs of `way`, with those of production over the same items."""
     answered = {call.id for call in way.calls}
     teacher = [call for call in production if call.id in answered]
-    ours = _side(way.calls, prices, way.names, way.eval_type, way.gpu_seconds)
-    theirs = _side(teacher, prices, (), "", None)
+    ours = side_of(way.calls, prices, way.names, way.eval_type, way.gpu_seconds)
+    theirs = side_of(teacher, prices, (), "", None)
     missing = ours.missing + [f"{name} (production)" for name in theirs.missing]
     per_month = traffic.per_month if traffic else None
     if traffic is None:
@@ -109,18 +109,18 @@ def compute_per_request(calls: Sequence[Call]) -> float | None:
     return _mean(known)
 
 
-def _side(
+def side_of(
     calls: Sequence[Call],
     prices: Sequence[PriceConfig],
     names: Sequence[str],
     eval_type: str,
     gpu_seconds: float | None,
-) -> _Side:
+) -> Side:
     by_id: dict[str, float] = {}
     hosting: dict[str, float] = {}
     missing: dict[str, None] = {}
     if not calls:
-        return _Side({}, 0.0, ["answers"])
+        return Side({}, 0.0, ["answers"])
     found: dict[str, PriceConfig | None] = {}
     without_tokens = 0
     for call in calls:
@@ -148,10 +148,10 @@ def _side(
         by_id[call.id] = cost
     if without_tokens and not by_id:
         missing["token counts"] = None
-    return _Side(by_id, math.fsum(hosting.values()), list(missing), without_tokens if by_id else 0)
+    return Side(by_id, math.fsum(hosting.values()), list(missing), without_tokens if by_id else 0)
 
 
-def _per_request(side: _Side, calls: Sequence[Call], per_month: float | None) -> float | None:
+def _per_request(side: Side, calls: Sequence[Call], per_month: float | None) -> float | None:
     if side.missing or (side.hosting and not per_month):
         return None
     mean = _mean([(side.by_id[call.id], call.weight) for call in calls if call.id in side.by_id])
@@ -164,7 +164,7 @@ def _per_1k_tokens(per_request: float | None, calls: Sequence[Call]) -> float | 
 
 
 def _monthly_savings(
-    calls: Sequence[Call], ours: _Side, theirs: _Side, traffic: Traffic, level: float
+    calls: Sequence[Call], ours: Side, theirs: Side, traffic: Traffic, level: float
 ) -> Bounds | None:
     """Over the interval of the traffic and that of the saving per request: the least and the most of both."""
     both = [call for call in calls if call.id in ours.by_id and call.id in theirs.by_id]

@@ -14,7 +14,7 @@ from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.training_rows import training_line
 from flywheel.datasets.validated_rows import Part, Rows, batches_of, rows_inside
 
-COLUMNS = ("request", "response", "choice", "roles")
+COLUMNS = ("request", "response", "choice", "roles", "conversation_id", "timestamp")
 
 
 class RenderJob(NamedTuple):
@@ -52,9 +52,8 @@ def _lines(assigned: pa.Table, batch: pa.RecordBatch, parse_function_arguments: 
     splits = assigned["split"].to_pylist()
     payloads = zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True)
     lines = []
-    for position, (split, (request, response, choice, roles)) in enumerate(
-        zip(splits, payloads, strict=True)
-    ):
+    for position, (split, payload) in enumerate(zip(splits, payloads, strict=True)):
+        request, response, choice, roles, conversation, timestamp = payload
         if split == "evaluation":
             line = encode_line(
                 evaluation_row(
@@ -64,6 +63,8 @@ def _lines(assigned: pa.Table, batch: pa.RecordBatch, parse_function_arguments: 
                     assigned["cluster"][position].as_py(),
                     assigned["weight"][position].as_py(),
                     parse_function_arguments,
+                    conversation,
+                    timestamp,
                 )
             )
         else:

@@ -24,6 +24,8 @@ class _Item(msgspec.Struct):
     response: dict[str, Any]
     cluster: str | None = None
     weight: Annotated[int, msgspec.Meta(ge=0)] = 1
+    conversation: str | None = None
+    timestamp: float | None = None
 
 
 class _Line(msgspec.Struct):
@@ -59,7 +61,9 @@ def read_items(path: Path) -> ItemFile:
     def item(line: bytes) -> EvalItem:
         row = decoder.decode(line.removeprefix(BYTE_ORDER_MARK))
         cluster = f"item {row.id}" if row.cluster is None else row.cluster
-        return EvalItem(row.id, row.request, row.response, cluster, row.weight)
+        return EvalItem(
+            row.id, row.request, row.response, cluster, row.weight, row.conversation, row.timestamp
+        )
 
     return ItemFile(path, list(ids), starts, item)
 

@@ -11,6 +11,7 @@ choices the first is the answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -141,12 +142,13 @@ def scored(
     response = prediction.response
     error = prediction.error
     calls: list[Call] = []
-    finish_reason = None
+    finish_reason = mean_logprob = None
     try:
         message = candidate_message(response)
         calls = calls_of(message)
         scores = _scores(item, message, calls, tool_metrics, rules)
-        finish_reason = (response or {})["choices"][0].get("finish_reason")
+        choice = (response or {})["choices"][0]
+        finish_reason, mean_logprob = choice.get("finish_reason"), mean_logprob_of(choice)
     except ScoringError as unusable:
         error = error or str(unusable)
         scores = dict.fromkeys(metrics_for(item, tool_metrics))
@@ -163,7 +165,30 @@ def scored(
             {"name": call.name, "arguments": call.raw if call.arguments is None else call.arguments}
             for call in calls
         ],
+        mean_logprob=mean_logprob,
     )
+
+
+def mean_logprob_of(choice: Mapping[str, Any]) -> float | None:
+    """Mean log-probability (natural) of the tokens that a choice states it of; None where it states none.
+
+    Source: `logprobs.content` of the chat-completions API; some servers give the older `token_logprobs`.
+    """
+    stated = choice.get("logprobs")
+    if not isinstance(stated, Mapping):
+        return None
+    content = stated.get("content")
+    entries = content if isinstance(content, list) and content else stated.get("token_logprobs")
+    found = [
+        entry.get("logprob") if isinstance(entry, Mapping) else entry
+        for entry in (entries if isinstance(entries, list) else ())
+    ]
+    known = [
+        float(value)
+        for value in found
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _count(value: Any) -> int | None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from flywheel.naming import slug_of
 from flywheel.report.analysis_tables import cost_rows, kpi_rows, regression_rows, verdict_rows
+from flywheel.report.cascade_tables import (
+    CASCADES_REMARK,
+    CASCADES_TITLE,
+    TRAJECTORIES_REMARK,
+    TRAJECTORIES_TITLE,
+    cascade_rows,
+    trajectory_rows,
+)
 from flywheel.report.commands import command
 from flywheel.report.escaping import code, markdown
 from flywheel.report.evaluation_set import remarks
 from flywheel.report.next_steps import beside_conclusion, conclusion, next_steps
+from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 from flywheel.report.summary import markdown_table
 from flywheel.report.tables import funnel_rows, primary_metric_of, results_rows, traffic_remark
 from flywheel.report.usage import USAGE_TITLE, usage_rows
@@ -16,7 +25,6 @@ from flywheel.results import RunResult
 MOST_ROWS = 40
 
 
-from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 def summary_markdown(run: RunResult, picture: str = "") -> str:
     """What the run comes to, what to do now, and the tables behind it.
 
@@ -54,6 +62,8 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         *(f"- {markdown(remark)}" for remark in [traffic_remark(run), *remarks(run)] if remark),
         "",
         *_section(USAGE_TITLE, usage_rows(run)),
+        *_section(TRAJECTORIES_TITLE, trajectory_rows(run), TRAJECTORIES_REMARK),
+        *_section(CASCADES_TITLE, cascade_rows(run), CASCADES_REMARK),
         *_section("Costs", cost_rows(run)),
         *_section("Figures to follow", kpi_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),
@@ -61,6 +71,9 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         "",
         markdown_table(funnel_rows(run.funnel)),
         "",
+        *(f"- {markdown(remark)}" for remark in log_remarks(run)),
+        *([""] if log_remarks(run) else []),
+        *_section(REFUSALS_TITLE, refusal_rows(run)),
         "## Before anybody acts on this",
         "",
         "- Look at the divergent answers: a high score says nothing about what is wrong in the rest. The artifact "
@@ -71,11 +84,9 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         f"- Everything on one page, with charts: `{command(f'report {run.run_id}', found_in)}`.",
         "",
     ]
-        *(f"- {markdown(remark)}" for remark in log_remarks(run)),
-        *([""] if log_remarks(run) else []),
-        *_section(REFUSALS_TITLE, refusal_rows(run)),
     return "\n".join(lines)
 
 
-def _section(title: str, rows: list[dict[str, object]]) -> list[str]:
-    return [f"## {title}", "", markdown_table(rows[:MOST_ROWS]), ""] if rows else []
+def _section(title: str, rows: list[dict[str, object]], remark: str = "") -> list[str]:
+    words = [remark, ""] if remark else []
+    return [f"## {title}", "", *words, markdown_table(rows[:MOST_ROWS]), ""] if rows else []

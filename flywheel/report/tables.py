@@ -172,6 +172,8 @@ def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
         "costs": analysis.costs,
         "regressions": analysis.regressions,
         "judge_health": analysis.judge_health,
+        "cascades": analysis.cascades,
+        "trajectories": analysis.trajectories,
         "decisions": run.decisions,
         "load_tests": run.load_tests,
     }

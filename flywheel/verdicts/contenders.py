@@ -103,14 +103,21 @@ def scores_by_metric(frame: ItemFrame, predictions: Iterable[Prediction]) -> dic
     return {metric: _over_items(frame, metric, values, answered) for metric, values in sorted(given.items())}
 
 
-def _over_items(
+def places_of(
     frame: ItemFrame, metric: str, values: Mapping[str, float | None], answered: set[str]
-) -> Scored:
-    places = [
+) -> list[int]:
+    """Places of the items that a metric applies to, as `scores_by_metric` says; `values` are what was given, by id."""
+    return [
         place
         for place, name in enumerate(frame.ids)
         if (metric in frame.applies[place] if metric in METRICS else name in values or name not in answered)
     ]
+
+
+def _over_items(
+    frame: ItemFrame, metric: str, values: Mapping[str, float | None], answered: set[str]
+) -> Scored:
+    places = places_of(frame, metric, values, answered)
     return Scored(
         [values.get(frame.ids[place]) for place in places],
         [frame.clusters[place] for place in places],

@@ -14,14 +14,24 @@ import jinja2
 from markupsafe import Markup
 
 from flywheel.report import analysis_tables
+from flywheel.report.cascade_tables import (
+    CASCADES_REMARK,
+    CASCADES_TITLE,
+    TRAJECTORIES_REMARK,
+    TRAJECTORIES_TITLE,
+    cascade_rows,
+    trajectory_rows,
+)
 from flywheel.report.commands import command
 from flywheel.report.escaping import visible
 from flywheel.report.evidence import Evidence
+from flywheel.report.html.cascade_chart import cascade_pictures
 from flywheel.report.html.divergent_items import listed_items
 from flywheel.report.html.pictures import latency_picture, pareto_pictures, score_picture, training_pictures
 from flywheel.report.html.svg import STYLE
 from flywheel.report.next_steps import conclusion, next_steps
 from flywheel.report.pareto import measured_ceiling
+from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 from flywheel.report.tables import (
     Row,
     all_scores_rows,
@@ -31,13 +41,13 @@ from flywheel.report.tables import (
     traffic_remark,
 )
 from flywheel.report.usage import USAGE_TITLE, usage_rows
-from flywheel.report.refusals import REFUSALS_TITLE, log_remarks, refusal_rows
 from flywheel.results import RunResult
 
 SECTIONS = (
     ("verdicts", "Verdicts"),
     ("scores", "Scores"),
     ("pareto", "Quality against cost"),
+    ("cascade", "Part of the traffic"),
     ("costs", "Costs"),
     ("regressions", "Earlier runs"),
     ("divergent", "Divergent answers"),
@@ -92,12 +102,22 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "bars": score_picture(run),
         "paretos": pareto_pictures(run, evidence),
         "trainings": training_pictures(run),
+        "cascades_title": CASCADES_TITLE,
+        "cascades_remark": CASCADES_REMARK,
+        "cascades": cascade_rows(run),
+        "cascade_pictures": cascade_pictures(run),
+        "trajectories_title": TRAJECTORIES_TITLE,
+        "trajectories_remark": TRAJECTORIES_REMARK,
+        "trajectories": trajectory_rows(run),
         "latency": latency_picture(evidence),
         "usage_title": USAGE_TITLE,
         "usage": usage_rows(run),
         "funnel": funnel_bars([(row["step"], row["records"]) for row in funnel_rows(run.funnel)])
         if run.funnel
         else None,
+        "refusals_title": REFUSALS_TITLE,
+        "refusals": refusal_rows(run),
+        "log_remarks": log_remarks(run),
         "items": items,
         "left_out": left_out,
         "choices": _choices(items),
@@ -115,9 +135,6 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
     page = _environment().get_template("page.html.j2").render(context)
     return page.encode("utf-8", "backslashreplace")  # half a surrogate pair from a log has no UTF-8
 
-        "refusals_title": REFUSALS_TITLE,
-        "refusals": refusal_rows(run),
-        "log_remarks": log_remarks(run),
 
 def content_security_policy(style: str, script: str) -> str:
     """Nothing may be loaded or run but exactly this style sheet and this script."""

@@ -25,6 +25,7 @@ svg .ceiling{stroke:#b3261e;stroke-width:1.5;stroke-dasharray:3 3}
 svg .a{fill:#7a869a;stroke:#7a869a} svg .b{fill:#b7791f;stroke:#b7791f} svg .c{fill:#1667b7;stroke:#1667b7}
 svg .p{fill:#b3261e;stroke:#b3261e}
 svg .line{fill:none;stroke-width:2} svg .bar{stroke:none} svg .soft{fill-opacity:.35;stroke:none}
+svg .band{fill-opacity:.15;stroke:none}
 svg .label{fill:#fff;font-weight:600;stroke:none}
 @media (prefers-color-scheme:dark){
 svg text{fill:#e4e8ec} svg .muted{fill:#9aa6b2} svg .grid{stroke:#333c46} svg .axis{stroke:#6b7680}
