@@ -39,21 +39,21 @@ async def test_a_run_that_is_cancelled_stops_frees_what_it_holds_and_is_cancelle
     gpu_platform.on_event = lambda kind, name: (
         loop.call_soon_threadsafe(submitted.set) if kind == "submitted" else None
     )
-    gpu_platform.misbehave.train_seconds = 600
+    gpu_platform.misbehave.train_seconds = 3600
 
     async def command() -> None:
         async with cancelled_together(run_id, look_every=0.2):
             await run_flywheel(config, run_id=run_id, return_state=True)
 
     running = asyncio.create_task(command())
-    await asyncio.wait_for(submitted.wait(), 120)
+    await asyncio.wait_for(submitted.wait(), 300)
     if where == "here":
         running.cancel()
     else:
         async with get_client() as client:
             await client.set_flow_run_state((await flow_run_of(run_id)).id, Cancelling())
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 240)
 
     assert gpu_platform.deployments == {}
     assert [job["state"] for job in gpu_platform.jobs.values() if job["state"] == "running"] == []

@@ -59,9 +59,9 @@ async def test_a_cleanup_beside_a_run_takes_what_is_left_of_others_and_nothing_t
         gpu_platform.on_event = lambda kind, name: (
             loop.call_soon_threadsafe(submitted.set) if kind == "submitted" else None
         )
-        gpu_platform.misbehave.train_seconds = 600
+        gpu_platform.misbehave.train_seconds = 3600
         going_on = asyncio.create_task(run_flywheel(config, run_id="living", return_state=True))
-        await asyncio.wait_for(submitted.wait(), 120)
+        await asyncio.wait_for(submitted.wait(), 300)
         runs.save_run(RunResult("dead-run", "w", "c", "failed", LONG_AGO))
         runs.record_resource(
             LedgerEntry("dead-run", "deployment", "fw-dead-a-1", config.connections.platform, LONG_AGO)
@@ -71,7 +71,7 @@ async def test_a_cleanup_beside_a_run_takes_what_is_left_of_others_and_nothing_t
         done = await cleaned(config)
         for job in gpu_platform.jobs.values():
             job["ends"] = 0
-        state = await asyncio.wait_for(going_on, 120)
+        state = await asyncio.wait_for(going_on, 300)
         living = runs.load_run("living")
 
         assert state.name == "Completed"

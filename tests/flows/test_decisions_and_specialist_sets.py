@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import msgspec
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import aresume_flow_run
 
 from blocks.connections import open_dataset_store
@@ -57,14 +58,11 @@ def waits(home: Path, hours: float) -> tuple[FlywheelConfig, SqliteRunStore]:
 
 
 async def paused_run() -> Any:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        async with get_client() as client:
-            runs = await client.read_flow_runs()
-        if paused := [run for run in runs if run.state is not None and run.state.is_paused()]:
-            return paused[0].id
-        await asyncio.sleep(0.2)
-    raise AssertionError("no run was paused")
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    async with asyncio.timeout(120), get_client() as client:
+        while not (runs := await client.read_flow_runs(flow_run_filter=paused)):
+            await asyncio.sleep(0.2)
+    return runs[0].id
 
 
 async def test_a_filled_in_form_is_recorded_with_its_points(prefect_api: None, tmp_path: Path) -> None:
@@ -72,7 +70,7 @@ async def test_a_filled_in_form_is_recorded_with_its_points(prefect_api: None, t
     going = asyncio.create_task(waiting(config))
     form = {"decision": "approve", "by": " Ada ", "note": "fine", "spot_check": True, "load_test": True}
     await aresume_flow_run(await paused_run(), run_input=form)
-    await asyncio.wait_for(going, 30)
+    await asyncio.wait_for(going, 120)
 
     (decision,) = store.load_run("run-1").decisions
     assert (decision.decision, decision.by, decision.note) == ("approved", "Ada", "fine")
@@ -90,7 +88,7 @@ async def test_a_form_without_a_name_is_refused_and_the_run_goes_on_waiting(
     assert not going.done()
     assert store.load_run("run-1").decisions == []
     await aresume_flow_run(flow_run, run_input={"decision": "reject", "by": "Ada"})
-    await asyncio.wait_for(going, 30)
+    await asyncio.wait_for(going, 120)
     assert [decision.decision for decision in store.load_run("run-1").decisions] == ["rejected"]
 
 
@@ -99,7 +97,7 @@ async def test_a_decision_recorded_elsewhere_ends_the_waiting(prefect_api: None,
     going = asyncio.create_task(waiting(config))
     await paused_run()
     store.update_run("run-1", lambda run: with_decision(run, "small", "approved", by="Ada"))
-    await asyncio.wait_for(going, 30)
+    await asyncio.wait_for(going, 120)
     assert [decision.by for decision in store.load_run("run-1").decisions] == ["Ada"]
 
 
@@ -107,7 +105,7 @@ async def test_a_run_that_nobody_decides_of_ends_with_the_decision_open(
     prefect_api: None, tmp_path: Path
 ) -> None:
     config, store = waits(tmp_path / "home", hours=2 / 3600)
-    state = await asyncio.wait_for(waiting(config, return_state=True), 30)
+    state = await asyncio.wait_for(waiting(config, return_state=True), 120)
     assert state.is_completed()
     assert store.load_run("run-1").decisions == []
 
@@ -115,7 +113,7 @@ async def test_a_run_that_nobody_decides_of_ends_with_the_decision_open(
 async def test_a_run_that_surfaced_nobody_does_not_wait(prefect_api: None, tmp_path: Path) -> None:
     config, store = waits(tmp_path / "home", hours=1)
     store.update_run("run-1", lambda run: msgspec.structs.replace(run, analysis=None))
-    await asyncio.wait_for(waiting(config), 30)
+    await asyncio.wait_for(waiting(config), 120)
 
 
 async def test_divergent_answers_come_back_in_a_later_run_with_scores_of_their_own(

@@ -50,7 +50,7 @@ def nemo(prefect_api: None, nemo_server: NemoServer) -> Iterator[NemoServer]:
         api_key=KEY,
         poll_seconds=0.02,
         first_retry_seconds=0.01,
-        stall_seconds=20,
+        stall_seconds=120,
     ).save("main", overwrite=True)
     yield nemo_server
     require_contract(nemo_server.exchanges)

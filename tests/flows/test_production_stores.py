@@ -84,7 +84,7 @@ def test_a_process_that_never_saw_the_block_can_use_it(blocks: dict[str, str], t
         capture_output=True,
         text=True,
         env={**os.environ, "FLYWHEEL_HOME": str(tmp_path), "PREFECT_API_URL": str(PREFECT_API_URL.value())},
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert shown.returncode == 0, shown.stderr

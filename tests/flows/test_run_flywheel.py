@@ -33,6 +33,12 @@ def scores(result: RunResult, candidate: str) -> dict[str, float | None]:
     return {e.eval_type: e.scores[e.primary].value if e.primary else None for e in found.evaluations}
 
 
+async def both_in_training(platform: GpuPlatformServer) -> None:
+    async with asyncio.timeout(300):
+        while len(platform.happened("submitted")) < 2:
+            await asyncio.sleep(0.1)
+
+
 async def test_a_run_whose_candidates_all_failed_has_failed(
     config: FlywheelConfig, gpu_platform: GpuPlatformServer
 ) -> None:
@@ -95,12 +101,9 @@ async def test_two_entries_of_one_model_are_two_candidates(
 async def test_cancelling_stops_the_training_and_frees_the_deployments(
     config: FlywheelConfig, gpu_platform: GpuPlatformServer
 ) -> None:
-    gpu_platform.misbehave.train_seconds = 60
+    gpu_platform.misbehave.train_seconds = 3600
     going = asyncio.create_task(run(config))
-    for _ in range(600):
-        await asyncio.sleep(0.1)
-        if len(gpu_platform.happened("submitted")) == 2:
-            break
+    await both_in_training(gpu_platform)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
@@ -150,14 +153,13 @@ async def test_a_run_resumed_under_other_settings_reports_no_result_made_under_t
 async def test_a_run_store_that_breaks_in_mid_run_fails_the_run_and_leaves_nothing_deployed(
     config: FlywheelConfig, gpu_platform: GpuPlatformServer
 ) -> None:
-    gpu_platform.misbehave.train_seconds = 4
+    gpu_platform.misbehave.train_seconds = 3600
     going = asyncio.create_task(run_flywheel(config, run_id="run-a", return_state=True))
-    for _ in range(600):
-        await asyncio.sleep(0.1)
-        if len(gpu_platform.happened("submitted")) == 2:
-            break
+    await both_in_training(gpu_platform)
     for path in Path(config.connections.home).glob("runs.sqlite*"):
         path.write_bytes(b"\xff" * 4096)
+    for job in gpu_platform.jobs.values():
+        job["ends"] = 0
     state = await going
 
     assert state.is_failed()

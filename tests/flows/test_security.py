@@ -29,6 +29,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.sorting import LogSort
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic import SecretStr
@@ -82,7 +83,7 @@ class Arguments:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.1):
@@ -153,12 +154,14 @@ def prefect_database() -> Path:
     return place
 
 
-async def last_line_arrived(flow_run_id: UUID, seconds: float = 60) -> None:
+async def last_line_arrived(flow_run_id: UUID, seconds: float = 240) -> None:
     """Lines are sent in batches, some seconds after they were logged: waits for the last one of the run."""
-    end = time.monotonic() + seconds
+    end, newest = time.monotonic() + seconds, LogSort.TIMESTAMP_DESC
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
     async with get_client() as client:
-        while not any(line.message.startswith("Finished in") for line in await client.read_logs(of_run)):
+        while not any(
+            line.message.startswith("Finished in") for line in await client.read_logs(of_run, sort=newest)
+        ):
             assert time.monotonic() < end, f"the last line of the run is not there after {seconds} s"
             await asyncio.sleep(0.2)
 
@@ -199,8 +202,11 @@ async def test_the_search_for_keys_finds_one_in_each_of_the_places_that_it_looks
     with contextlib.closing(SqliteRunStore(tmp_path / "runs.sqlite")) as runs:
         runs.save_run(RunResult("run-a", "w", "c", "failed", "2026-01-01", message=CARELESS))
     with Arguments([CARELESS]) as arguments:
-        command = [sys.executable, "-c", "import time; time.sleep(1)", CARELESS]
-        await asyncio.to_thread(subprocess.run, command, check=True)
+        command = [sys.executable, "-c", "import sys; sys.stdin.read()", CARELESS]
+        with subprocess.Popen(command, stdin=subprocess.PIPE):  # it ends when its input is closed
+            async with asyncio.timeout(120):
+                while not arguments.guilty:
+                    await asyncio.sleep(0.1)
 
     assert len(arguments.guilty) == 1
     assert state.state_details.flow_run_id is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ class Flow:
 
 
 async def waits() -> None:
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
 async def is_terminated_in_its_own_code() -> None:
@@ -70,12 +71,13 @@ async def is_terminated_in_its_own_code() -> None:
 async def is_terminated_in_a_callback() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # where asyncio leaves it
     asyncio.get_running_loop().call_later(0.05, terminate)
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
 async def is_terminated_from_outside() -> None:
-    await asyncio.create_subprocess_shell(f"sleep 0.05; kill {os.getpid()}")
-    await asyncio.sleep(30)
+    outside = ["sh", "-c", f"sleep 0.05; kill {os.getpid()}"]
+    await asyncio.to_thread(subprocess.run, outside, check=False)  # which the loop waits for at its end
+    await asyncio.sleep(300)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_all_of_a_stopped_flow_is_freed_however_often_it_is_told_to_stop(how: An
 async def test_a_flow_that_ends_otherwise_is_still_stopped_by_the_next_signal() -> None:
     async def flow() -> None:
         with stopped_by_sigterm():
-            await asyncio.sleep(30)
+            await asyncio.sleep(300)
 
     running = asyncio.create_task(flow())
     await asyncio.sleep(0.01)
