@@ -14,13 +14,16 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from flywheel.config import CandidateConfig, CustomizerConfig, EvaluationConfig, LoraConfig, TrainingConfig
+from blocks.platform_requests import Endpoint as Endpoint
+from blocks.platform_requests import EvaluationRequest as EvaluationRequest
+from blocks.platform_requests import FineTuneRequest as FineTuneRequest
+from flywheel.config import CandidateConfig
 from flywheel.curation.batches import LogBatch as LogBatch
 from flywheel.curation.batches import Refusal as Refusal
 from flywheel.dataset_retention import StoredDataset
 from flywheel.progress import Progress
 from flywheel.records.untagged import UntaggedGroup
-from flywheel.results import Customization, EvalItem, Evaluation, JudgeRun, Prediction, RunResult
+from flywheel.results import Customization, Evaluation, JudgeRun, Prediction, RunResult
 from flywheel.tokens import TokenCounter
 
 # --- log store -------------------------------------------------------------------------------------------------
@@ -239,37 +242,6 @@ class RunStore(Protocol):
 # --- platform --------------------------------------------------------------------------------------------------
 
 
-class Endpoint(msgspec.Struct, frozen=True):
-    """A model that answers over the OpenAI chat protocol at `{base_url}/chat/completions`.
-
-    `api_key_env` names the environment variable that holds the key; the key itself never travels.
-    """
-
-    base_url: str
-    model: str
-    api_key_env: str | None = None
-
-
-class FineTuneRequest(msgspec.Struct, frozen=True):
-    """One fine-tune. `name` is derived from run, candidate and content: submitting it twice trains once."""
-
-    name: str
-    model: str
-    train: Path  # directory with training.jsonl and validation.jsonl
-    training: TrainingConfig
-    lora: LoraConfig
-    customizer: CustomizerConfig = CustomizerConfig()
-
-
-class EvaluationRequest(msgspec.Struct, frozen=True):
-    """One evaluation that the platform itself carries out. `name`: submitting it twice asks once."""
-
-    name: str
-    endpoint: Endpoint
-    items: list[EvalItem]
-    settings: EvaluationConfig
-
-
 class Platform(Protocol):
     """Who deploys, fine-tunes and serves. Every call may be repeated: names decide, existing things are adopted."""
 
@@ -283,7 +255,8 @@ class Platform(Protocol):
     async def fine_tune(self, request: FineTuneRequest, progress: Progress) -> Customization:
         """Train one adapter and wait for its end; cancelling the call stops the training and sees it stopped.
 
-        Raises: RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled.
+        Raises: TrainingOutOfTime where it reached the bound of its settings, RemoteJobFailed, RemoteJobTimedOut,
+        RemoteJobCancelled.
         """
 
     async def serve_customization(self, name: str, customization: Customization) -> Endpoint:
@@ -291,6 +264,12 @@ class Platform(Protocol):
 
     async def shut_down(self, name: str) -> None:
         """Free the deployment and see it gone. A deployment that does not exist is no error."""
+
+
+class EpochScorer(Protocol):
+    """A platform that can compare epochs by the answers to validation items (`training_config.keep: best_score`)."""
+
+    scores_epochs: Literal[True]
 
 
 class NamedThings(Protocol):

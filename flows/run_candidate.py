@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from prefect import flow
 from prefect.logging import get_run_logger
 
@@ -22,7 +23,7 @@ from flows.judge_answers import judged
 from flows.outcomes import outcome, reason_of, reraise_stop, uninterrupted
 from flows.stopping import stopped_by_sigterm
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget
+from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget, TrainingOutOfTime
 from flywheel.rerun import EVERYTHING, PartConfig, merged, without_unwanted
 from flywheel.results import CandidateResult, Customization, EvalType, Evaluation
 from tasks.allowance import on_account, require_open_window, set_aside, within_window
@@ -172,6 +173,7 @@ async def _customized(
         evaluation = await evaluate(
             run_id, candidate, "customized-eval", endpoint, data.datasets, None, config
         )
+        evaluation = msgspec.structs.replace(evaluation, notes=[*customization.remarks, *evaluation.notes])
         return await with_specialist_set(run_id, candidate, evaluation, endpoint, data, config)
 
     return customization, await outcome(evaluated())
@@ -199,7 +201,9 @@ def _collect(candidate: CandidateConfig, legs: Sequence[Any]) -> CandidateResult
     customization = None
     if candidate.customize:
         if isinstance(customized, Exception):
-            customization = Customization(job="", status="failed", error=reason_of(customized))
+            reason = reason_of(customized)
+            cut = reason if isinstance(customized, TrainingOutOfTime) else ""
+            customization = Customization(job="", status="failed", error=reason, cut=cut)
             evaluation: Any = customized
         else:
             customization, evaluation = customized

@@ -52,6 +52,7 @@ from tasks.production import ask_production_again
 from tasks.rerun import data_of, keep_part, part_to_do, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
+from tasks.training_bounds import check_fine_tunes
 
 APART = 0.25
 """Seconds between the starts of two candidates. Together, their first requests shut each other out of a Prefect server
@@ -99,6 +100,7 @@ async def turn(
     try:
         await keep_part(run_id, config, part)
         await check_judge_and_metrics(config)
+        await check_fine_tunes(config)
         await ensure_gpu_slots(config)
         data = await data_of(run_id, config, earlier) if earlier else await curate(run_id, config)
         with sharing_limits():  # candidates at one endpoint are counted together there

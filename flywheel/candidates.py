@@ -82,10 +82,13 @@ def fine_tune_name(
     Args:
         training_data: Content hash of the training rows.
     """
+    training = config.training_for(candidate)
     settings = [
-        config.training_for(candidate).model_dump(),
+        training.model_dump(),
         config.lora_for(candidate).model_dump(),
         candidate.customizer_config.model_dump(),
     ]
+    if training.keep == "best_score":
+        settings.append(config.metrics_config.model_dump(include={"primary", "arguments"}))
     content = content_hash(candidate.model, training_data, settings)
     return f"{prefix_of(run_id)}{slug(candidate.name)}-{content[:12]}"

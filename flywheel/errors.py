@@ -11,6 +11,7 @@
     │   ├── RemoteRejected              the service understood and refused: do not retry
     │   │   └── EndpointRefused         ... and will refuse whatever is asked: wrong key, model or address
     │   ├── RemoteJobFailed
+    │   │   └── TrainingOutOfTime       ... because it reached the bound of hours that its settings give it
     │   ├── RemoteJobTimedOut
     │   │   └── NotEnoughResources      ... because the platform had no GPUs free for it
     │   └── RemoteJobCancelled
@@ -81,6 +82,10 @@ class EndpointRefused(RemoteRejected):
 
 class RemoteJobFailed(RemoteError):
     """A fine-tune or a deployment ended in failure."""
+
+
+class TrainingOutOfTime(RemoteJobFailed):
+    """A fine-tune reached `training_config.max_hours` and was stopped; it is over, there too."""
 
 
 class RemoteJobTimedOut(RemoteError):

@@ -17,6 +17,7 @@ from tasks.parity import report_parity
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 from tasks.retry_delays import PLATFORM_SECONDS
+from tasks.training_bounds import warn_of_short_bound
 
 
 @task(
@@ -72,7 +73,9 @@ async def fine_tune(
         training=config.training_for(candidate),
         lora=config.lora_for(candidate),
         customizer=candidate.customizer_config,
+        metrics=config.metrics_config,
     )
+    await warn_of_short_bound(config, candidate, datasets.counts.get("rows", {}).get("train", 0))
     await report_parity(platform, candidate.model, request.train, candidate.name, config)
     await record(config, run_id, "fine-tune", name)
     async with reporting(f"fine-tune-{candidate.name}", known_as={name: candidate.name}) as progress:

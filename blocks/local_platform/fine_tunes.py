@@ -20,6 +20,7 @@ from flywheel.errors import (
     RemoteJobFailed,
     RemoteJobTimedOut,
     RemoteRejected,
+    TrainingOutOfTime,
 )
 from flywheel.progress import Progress
 from flywheel.results import Customization
@@ -28,6 +29,8 @@ SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_TO_STOP = 15.0
 MOST_RESUMPTIONS = 3
 """Deaths without a word in one call, such as by the system when memory is short, before the job counts as failed."""
+
+MORE_TIME = "Raise training_config.max_hours, train fewer epochs, or set at_max_hours to 'keep'."
 
 
 class FineTunes:
@@ -64,7 +67,7 @@ class FineTunes:
 
         Cancelling the call stops the training process and sees it gone before the cancellation goes on.
 
-        Raises: RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled.
+        Raises: TrainingOutOfTime, RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled.
         """
         async with exclusive(self.folder(slug) / "watch.lock", self._patience):
             try:
@@ -108,6 +111,8 @@ class FineTunes:
             if status.state == "completed":
                 return self._customization(slug, status)
             if status.state == "failed" and not running:
+                if status.cut:
+                    raise TrainingOutOfTime(f"The fine-tune {slug!r} was {status.cut}. {MORE_TIME}")
                 raise RemoteJobFailed(self._failure(slug, status.error or "it gave no reason"))
             if status.state == "cancelled" and not running:
                 raise RemoteJobCancelled(
@@ -144,6 +149,7 @@ class FineTunes:
 
     def _report(self, slug: str, status: JobStatus, progress: Progress) -> None:
         parts = [f"epoch {status.epoch}"] if status.epoch else [status.detail or "starting"]
+        parts += [status.detail] if status.epoch and status.detail else []
         parts += [f"loss {status.loss:.3f}"] if status.loss is not None else []
         parts += [f"validation {status.val_loss:.3f}"] if status.val_loss is not None else []
         parts += [f"{status.tokens_per_second:.0f} tokens/s"] if status.tokens_per_second else []
@@ -169,6 +175,10 @@ class FineTunes:
             runtime_seconds=status.seconds,
             adapter=str(self._adapter(slug)),
             losses=job_files.losses_of(self.folder(slug)),
+            kept_epoch=status.kept_epoch,
+            epoch_scores=status.scores,
+            cut=status.cut,
+            notes=status.notes,
         )
 
     def _adapter(self, slug: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel.loss_curve import thinned
-from flywheel.results import LossPoint
+from flywheel.results import EpochScore, LossPoint
 
 JOB_FILE = "job.json"
 PROCESS_FILE = "process.json"
@@ -37,7 +37,10 @@ State = Literal["running", "completed", "failed", "cancelled"]
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """One fine-tune. `data` is the SHA-256 of the training and validation rows."""
+    """One fine-tune. `data` is the SHA-256 of the training and validation rows.
+
+    `metrics` says by which answers epochs are compared, where they are compared by answers.
+    """
 
     name: str
     model: str
@@ -46,6 +49,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     data: str
     training: dict[str, Any]
     lora: dict[str, Any]
+    metrics: dict[str, Any] = {}
 
     def same_work_as(self, other: JobSpec) -> bool:
         """Whether both train the same thing; where the rows lie does not matter."""
@@ -53,9 +57,13 @@ class JobSpec(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """How far a job is. `tokens` counts what the rows have, each row in full and each epoch anew; `computed_tokens`
-    what was left to compute once shared prefixes were shared. `best_epoch` is the one with the lowest validation loss
-    so far, `best_val_loss`; 0 before any was measured."""
+    """How far a job is.
+
+    `tokens` counts what the rows have, each row in full and each epoch anew; `computed_tokens` what was left to compute
+    once shared prefixes were shared. `best_epoch` is the best so far, 0 before any was measured: the one with the
+    lowest validation loss, or the one whose answers scored highest; `best_val_loss` and `best_score` are its own.
+    `scores` has each epoch that was scored. `cut` says where and why it ended before all its epochs.
+    """
 
     state: State = "running"
     epoch: int = 0
@@ -73,6 +81,11 @@ class JobStatus(msgspec.Struct, frozen=True):
     skipped: dict[str, int] = {}
     best_epoch: int = 0
     best_val_loss: float | None = None
+    best_score: float | None = None
+    scores: list[EpochScore] = []
+    cut: str = ""
+    kept_epoch: int = 0
+    notes: list[str] = []
 
     @property
     def tokens_per_second(self) -> float:

@@ -101,6 +101,11 @@ class LoraTraining:
                 tokens += len(part.targets)
         return total / tokens
 
+    def answering(self) -> Any:
+        """The model as it is now, to be asked until the next step."""
+        self._model.eval()
+        return self._model
+
     def gradients(self, examples: list[Example]) -> list[torch.Tensor]:
         """Gradients of the mean loss per answer token, without a step: what a test compares."""
         packed = passes(examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any, Literal
 
 from blocks.local_platform import model_files
 from blocks.local_platform.deployments import Deployments
@@ -31,6 +32,8 @@ class LocalPlatform:
         startup_seconds: Longest wait for a server to answer, and for one of its calls.
         stall_seconds: Longest time without any progress of a fine-tune.
     """
+
+    scores_epochs: Literal[True] = True
 
     def __init__(self, home: Path, *, startup_seconds: float = 300.0, stall_seconds: float = 900.0) -> None:
         self._home = home.absolute()
@@ -67,6 +70,7 @@ class LocalPlatform:
             data=await asyncio.to_thread(data_hash, request.train),
             training=request.training.model_dump(),
             lora=request.lora.model_dump(),
+            metrics=compared_by(request),
         )
         with failures_named(request.name):
             self._fine_tunes.start(name, spec)
@@ -97,6 +101,13 @@ class LocalPlatform:
     async def _folder(self, model: str, progress: Progress | None = None) -> Path:
         model_files.require_local_extra()
         return await asyncio.to_thread(model_files.resolve_model, model, self._home, progress or listener())
+
+
+def compared_by(request: FineTuneRequest) -> dict[str, Any]:
+    """The part of the metrics that decides which epoch is kept; empty where none does."""
+    if request.training.keep != "best_score":
+        return {}
+    return request.metrics.model_dump(include={"primary", "arguments"})
 
 
 def _safe(name: str) -> str:

@@ -6,7 +6,6 @@ started again, it goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import signal
@@ -17,21 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from blocks.local_platform import job_files
+from blocks.local_platform import epoch_choice, job_files
+from blocks.local_platform.adapter_card import write_card
 from blocks.local_platform.atomic_json import read_json, write_json
 from blocks.local_platform.job_files import JobSpec, JobStatus
 from flywheel.config import LoraConfig, TrainingConfig
-from flywheel.errors import DatasetError, FlywheelError
+from flywheel.errors import DatasetError, FlywheelError, TrainingOutOfTime
 from flywheel.results import LossPoint
 
 if TYPE_CHECKING:
+    from blocks.local_platform.chat_format import ChatFormat, Example
+    from blocks.local_platform.epoch_scores import EpochScores
     from blocks.local_platform.lora_training import LoraTraining
     from blocks.local_platform.training_rows import Rows
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 MOST_VALIDATION_ROWS = 64
+NOTHING_TO_ASK = (
+    "keep: best_score found no validation item that this model can be asked; the last epoch is kept."
+)
 GOES_ON = (
-    *("epoch", "step", "loss", "val_loss", "best_epoch", "best_val_loss"),
+    *("epoch", "step", "loss", "val_loss", "best_epoch", "best_val_loss", "best_score", "scores"),
     *("tokens", "computed_tokens", "seconds"),
 )
 """What of its status a training takes up again with its checkpoint."""
@@ -84,15 +89,27 @@ class Trainer:
                 f"({'; '.join(rows.skipped) or 'there are none'}). Raise max_seq_length or give more rows."
             )
         self._stop_if_cancelled()
+        scores = self._epoch_scores(chat_format)
         training = self._prepare(rows)
-        self._train(training, rows, held_out)
+        self._train(training, rows, held_out, scores)
         self._finish(training, rows)
+
+    def _epoch_scores(self, chat_format: ChatFormat) -> EpochScores | None:
+        """Who compares epochs by their answers; None where nobody has to, or nothing can be asked."""
+        if self._training.keep != "best_score":
+            return None
+        from blocks.local_platform.epoch_scores import scores_for
+
+        scores = scores_for(self._spec, self._training, chat_format)
+        if not len(scores):
+            self._note(NOTHING_TO_ASK)
+            return None
+        return scores
 
     def _prepare(self, rows: Rows) -> LoraTraining:
         from blocks.local_platform.lora_training import LoraTraining
-        from blocks.local_platform.model_loading import fastest_dtype, load_model, pick_device, use_cores
+        from blocks.local_platform.model_loading import fastest_dtype, load_model, pick_device
 
-        use_cores()
         device = pick_device()
         model = load_model(Path(self._spec.folder), device, fastest_dtype(device))
         steps = self._training.epochs * self._steps_of_epoch(rows)
@@ -110,12 +127,18 @@ class Trainer:
     def _steps_of_epoch(self, rows: Rows) -> int:
         return -(-len(rows.examples) // self._training.batch_size)
 
-    def _train(self, training: LoraTraining, rows: Rows, held_out: Rows) -> None:
+    def _train(self, training: LoraTraining, rows: Rows, held_out: Rows, scores: EpochScores | None) -> None:
         from blocks.local_platform.lora_training import order_of_rows
 
         per_epoch = self._steps_of_epoch(rows)
+        validation = held_out.examples[:MOST_VALIDATION_ROWS]
         saved = last = time.monotonic()
-        while self.status.step < self.status.total_steps and not self._gets_no_better():
+        while self.status.step < self.status.total_steps and not epoch_choice.gets_no_better(
+            self.status, self._training
+        ):
+            if epoch_choice.is_out_of_time(self.status, self._training):
+                self._cut(training, validation, within_an_epoch=self.status.step % per_epoch > 0)
+                return
             self._stop_if_cancelled(training)
             epoch, within = divmod(self.status.step, per_epoch)
             order = order_of_rows(len(rows.examples), self._training.seed, epoch)
@@ -124,8 +147,9 @@ class Trainer:
             loss, computed = training.step(self.status.step, examples)
             val_loss = self.status.val_loss
             if within == per_epoch - 1:
-                val_loss = training.validate(held_out.examples[:MOST_VALIDATION_ROWS])
-                self._note_best(training, epoch + 1, val_loss)
+                val_loss = training.validate(validation)
+                score = self._scored(training, scores, epoch + 1, val_loss, since=last)
+                self._note_best(training, epoch + 1, val_loss, score)
             now = time.monotonic()
             self.tell(
                 epoch=epoch + 1,
@@ -135,6 +159,7 @@ class Trainer:
                 tokens=self.status.tokens + sum(len(e.prompt) + len(e.answer) for e in examples),
                 computed_tokens=self.status.computed_tokens + computed,
                 seconds=self.status.seconds + now - last,
+                detail="",
             )
             measured = val_loss if within == per_epoch - 1 else None
             job_files.note_losses(self._folder, LossPoint(self.status.step, loss, measured))
@@ -143,20 +168,58 @@ class Trainer:
                 self._save(training)
                 saved = last = time.monotonic()
 
-    def _note_best(self, training: LoraTraining, epoch: int, val_loss: float | None) -> None:
-        best = self.status.best_val_loss
-        if val_loss is not None and (best is None or val_loss < best):
-            self.status = msgspec.structs.replace(self.status, best_epoch=epoch, best_val_loss=val_loss)
-            if self._training.keep == "best":
+    def _scored(
+        self,
+        training: LoraTraining,
+        scores: EpochScores | None,
+        epoch: int,
+        val_loss: float | None,
+        *,
+        since: float,
+    ) -> float | None:
+        """What the answers score after an epoch; None where they are not compared, or time ran out before the last."""
+        if scores is None:
+            return None
+
+        def goes_on(answered: int) -> bool:
+            self.tell(detail=f"validation items answered: {answered} of {len(scores)}")
+            spent = time.monotonic() - since
+            return not (self._cancelled or epoch_choice.is_out_of_time(self.status, self._training, spent))
+
+        found = scores.ask(training.answering(), epoch, val_loss, goes_on)
+        self._stop_if_cancelled()  # goes on from the last checkpoint: this epoch is to be scored
+        if found is None:
+            self._note(f"max_hours was over before the answers of epoch {epoch} could be scored.")
+            return None
+        self.status = msgspec.structs.replace(self.status, scores=[*self.status.scores, found])
+        return found.score.value
+
+    def _note(self, sentence: str) -> None:
+        self.status = msgspec.structs.replace(self.status, notes=[*self.status.notes, sentence])
+
+    def _note_best(
+        self, training: LoraTraining, epoch: int, val_loss: float | None, score: float | None
+    ) -> None:
+        better = epoch_choice.measured(self.status, self._training, epoch, val_loss, score)
+        if better is not None:
+            self.status = better
+            if self._training.keep != "last":
                 training.remember()
 
-    def _gets_no_better(self) -> bool:
-        """Whether the last epochs, `patience_epochs` of them, have not lowered the validation loss."""
-        patience, best = self._training.patience_epochs, self.status.best_epoch
-        if patience is None or not best:
-            return False
-        whole_epochs = self.status.step * self._training.epochs // self.status.total_steps
-        return whole_epochs - best >= patience
+    def _cut(self, training: LoraTraining, validation: list[Example], *, within_an_epoch: bool) -> None:
+        """End where the training stands, by the bound of hours. An epoch that is cut in two is measured as it is.
+
+        Raises: TrainingOutOfTime where the settings say so.
+        """
+        cut = epoch_choice.words_of_cut(self.status, self._training)
+        self.status = msgspec.structs.replace(self.status, cut=cut)
+        if self._training.at_max_hours == "fail":
+            raise TrainingOutOfTime(f"It was {cut}.")
+        if within_an_epoch:
+            val_loss = training.validate(validation)
+            self._note_best(training, self.status.epoch, val_loss, None)
+            self.status = msgspec.structs.replace(self.status, val_loss=val_loss)
+            job_files.note_losses(self._folder, LossPoint(self.status.step, self.status.loss, val_loss))
 
     def _stop_if_cancelled(self, training: LoraTraining | None = None) -> None:
         if self._cancelled:
@@ -186,40 +249,27 @@ class Trainer:
         print(f"resumed at step {status.step} of {status.total_steps}", flush=True)
 
     def _finish(self, training: LoraTraining, rows: Rows) -> None:
-        from blocks.local_platform.model_files import weights_hash
-
         target = self._folder / job_files.ADAPTER_FOLDER
         temporary = self._folder / f".adapter.{os.getpid()}"
         epoch = self.status.epoch
-        if self._training.keep == "best" and self.status.best_epoch:
+        if self._training.keep != "last" and self.status.best_epoch:
             training.go_back()
             epoch = self.status.best_epoch
             self.tell(val_loss=self.status.best_val_loss)
+        self.tell(kept_epoch=epoch)
         training.save_adapter(temporary, self._spec.model)
-        packages = ("torch", "transformers", "peft")
-        card = {
-            "job": self._spec.name,
-            "base_model": self._spec.model,
-            "base_weights_sha256": weights_hash(Path(self._spec.folder)),
-            "data_sha256": self._spec.data,
-            "training_config": self._spec.training,
-            "lora_config": self._spec.lora,
-            "rows": len(rows.examples),
-            "skipped_rows": rows.skipped,
-            "epoch": epoch,
-            "train_loss": self.status.loss,
-            "val_loss": self.status.val_loss,
-            "tokens": self.status.tokens,
-            "seconds": self.status.seconds,
-            "versions": {name: importlib.metadata.version(name) for name in packages},
-        }
-        (temporary / job_files.CARD_FILE).write_bytes(
-            msgspec.json.format(msgspec.json.encode(card), indent=1)
-        )
+        write_card(temporary / job_files.CARD_FILE, self._spec, self.status, len(rows.examples))
         shutil.rmtree(target, ignore_errors=True)
         os.rename(temporary, target)
         self.tell(state="completed")
         (self._folder / job_files.CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def use_all_cores() -> None:
+    """This process is the training's alone."""
+    from blocks.local_platform.model_loading import use_cores
+
+    use_cores()
 
 
 def main() -> int:
@@ -227,6 +277,8 @@ def main() -> int:
     trainer = Trainer(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, trainer.cancel)
     try:
+        trainer.tell()
+        use_all_cores()
         trainer.run()
     except Cancelled:
         trainer.tell(state="cancelled")

@@ -21,6 +21,7 @@ from flywheel.errors import (
     RemoteJobFailed,
     RemoteJobTimedOut,
     RemoteRejected,
+    TrainingOutOfTime,
     TransientRemoteError,
 )
 from flywheel.progress import Progress
@@ -77,14 +78,21 @@ class Customizer:
                 )
             await asyncio.sleep(self._waits.poll)
 
-    async def finish(self, name: str, job: Job, epochs: int, progress: Progress) -> tuple[JobStatus, float]:
+    async def finish(
+        self, name: str, job: Job, epochs: int, progress: Progress, max_hours: float | None = None
+    ) -> tuple[JobStatus, float]:
         """Watch the job to its end; its last status, and the seconds for which it was seen waiting for GPUs.
 
-        Raises: RemoteJobFailed, RemoteJobCancelled, RemoteJobTimedOut, NotEnoughResources.
+        Args:
+            max_hours: Longest time that the job may train, without the queue. A job that ends while it is being
+                cancelled for that has ended as it did.
+
+        Raises: TrainingOutOfTime, RemoteJobFailed, RemoteJobCancelled, RemoteJobTimedOut, NotEnoughResources.
         """
         patience = Patience()
         status = JobStatus(job.status)
-        queued, last_look = 0.0, time.monotonic()
+        queued, trained, last_look = 0.0, 0.0, time.monotonic()
+        stopping = False
         while True:
             now = await looked_at(lambda: self._status(job.id))
             if now is not None:
@@ -97,13 +105,33 @@ class Customizer:
                 raise RemoteJobFailed(
                     f"The fine-tune {name!r} failed on NeMo: {await self._reason(job, status)}"
                 )
+            if status.status == "cancelled" and stopping:
+                raise TrainingOutOfTime(
+                    f"The fine-tune {name!r} ({job.id}) was cancelled at training_config.max_hours ({max_hours:g} h), "
+                    f"at step {status.steps}. Raise max_hours or train fewer epochs."
+                )
             if status.status == "cancelled":
                 raise RemoteJobCancelled(f"The fine-tune {name!r} ({job.id}) was cancelled on the platform.")
+            passed = time.monotonic() - last_look
             if status.is_queued:
-                queued += time.monotonic() - last_look
+                queued += passed
+            else:
+                trained = max(status.elapsed_seconds or 0.0, trained + passed)
             last_look = time.monotonic()
+            if max_hours is not None and trained >= max_hours * 3600 and not stopping:
+                stopping = True
+                await self._stop_out_of_time(name, max_hours)
+                continue
             await self._check_bound(name, status, patience)
             await asyncio.sleep(self._waits.poll)
+
+    async def _stop_out_of_time(self, name: str, max_hours: float) -> None:
+        try:
+            await self.cancel(name)
+        except TransientRemoteError as error:
+            raise RemoteJobTimedOut(
+                f"The fine-tune {name!r} reached training_config.max_hours ({max_hours:g} h). {error}"
+            ) from error
 
     async def cancel(self, name: str) -> None:
         """Stop every attempt that is not over, and see it stopped.

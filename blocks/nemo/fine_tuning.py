@@ -13,7 +13,7 @@ from blocks.nemo.parts import Parts
 from blocks.nemo.training_rows import PreparedRows, prepare_file, require_rows
 from blocks.nemo.waiting import Patience, looked_at
 from blocks.ports import FineTuneRequest
-from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut
+from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut, TrainingOutOfTime
 from flywheel.progress import Progress
 from flywheel.results import Customization
 from flywheel.token_counters import counter_for
@@ -25,8 +25,8 @@ ENTITY_RACE = "num_parameters"
 async def fine_tuned(parts: Parts, request: FineTuneRequest, progress: Progress) -> Customization:
     """Train one adapter, or adopt the training that is there; the uploaded rows are deleted when it is done.
 
-    Raises: DataError (no row can be used), RemoteRejected, RemoteJobFailed, RemoteJobTimedOut, NotEnoughResources,
-    RemoteJobCancelled, TransientRemoteError.
+    Raises: DataError (no row can be used), RemoteRejected, TrainingOutOfTime, RemoteJobFailed, RemoteJobTimedOut,
+    NotEnoughResources, RemoteJobCancelled, TransientRemoteError.
     """
     name = request.name
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,11 @@ async def fine_tuned(parts: Parts, request: FineTuneRequest, progress: Progress)
     target = await parts.configs.ready_target(request, progress)
     config = await parts.configs.get_or_create(request, target)
     body = job_body(parts.namespace, request, config, rows.rows)
-    job, status, queued = await _trained(parts, request, body, progress)
+    try:
+        job, status, queued = await _trained(parts, request, body, progress)
+    except TrainingOutOfTime:
+        await parts.delete_dataset(name)  # asked for again, under another bound, it has another name
+        raise
     await _await_files(parts, name, job.output_model, progress)
     await parts.delete_dataset(name)
     return Customization(
@@ -67,8 +71,8 @@ async def _trained(
         job = await parts.customizer.get_or_create(request.name, body, progress)
         tries += 1
         try:
-            epochs = request.training.epochs
-            status, queued = await parts.customizer.finish(request.name, job, epochs, progress)
+            epochs, max_hours = request.training.epochs, request.training.max_hours
+            status, queued = await parts.customizer.finish(request.name, job, epochs, progress, max_hours)
             return job, status, queued
         except RemoteJobFailed as error:
             if tries > 1 or ENTITY_RACE not in str(error):

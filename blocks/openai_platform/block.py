@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field, SecretStr
 
 from blocks.openai_platform.connection import OPENAI, UNSTATED_CONTEXT, VLLM, Connection
-from blocks.openai_platform.fine_tuning_jobs import Patience
+from blocks.openai_platform.job_watch import Patience
 from blocks.openai_platform.platform import OpenAIPlatform
 from blocks.openai_platform.training_file import ProviderRules
 from blocks.openai_platform.vllm import VllmPlatform

@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from blocks.openai_platform.api import FIRST_PAUSE
-from blocks.openai_platform.fine_tuning_jobs import Patience
+from blocks.openai_platform.job_watch import Patience
 from blocks.openai_platform.training_file import ProviderRules
 from flywheel.errors import ConfigError
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from blocks.openai_platform.api import Api
+from blocks.openai_platform.job_watch import WAITING, Patience, Watch
 from flywheel.errors import (
     EndpointRefused,
     RemoteError,
@@ -21,6 +22,7 @@ from flywheel.errors import (
     RemoteJobFailed,
     RemoteJobTimedOut,
     RemoteRejected,
+    TrainingOutOfTime,
     TransientRemoteError,
 )
 from flywheel.loss_curve import merged
@@ -35,22 +37,12 @@ MOST_PAGES = 50
 CREATIONS = 4
 """Tries to create a job; before each one, what is there is looked up."""
 
-WAITING = frozenset({"validating_files", "queued", "pending", "created", "paused"})
 GOING = WAITING | {"running", "in_progress"}
 DONE = frozenset({"succeeded", "completed"})
 CANCELLED = frozenset({"cancelled", "canceled"})
 
 Job = dict[str, Any]
 logger = logging.getLogger(__name__)
-
-
-class Patience(NamedTuple):
-    """Bounds of waiting, in seconds: in the queue, without any progress while running, for a cancel, between looks."""
-
-    queued: float = 24 * 3600.0
-    stalled: float = 3600.0
-    cancelled: float = 20.0
-    poll: float = 10.0
 
 
 class Ended(NamedTuple):
@@ -90,14 +82,22 @@ class FineTuningJobs:
                 continue
             return await self._the_only_one(name, job) if lost else job
 
-    async def watch(self, name: str, job: Job, progress: Progress) -> Ended:
+    async def watch(self, name: str, job: Job, progress: Progress, max_hours: float | None = None) -> Ended:
         """Wait for the job's end, with progress.
 
-        Raises: RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled; EndpointRefused where we may not look any more.
+        Args:
+            max_hours: Longest time that the job may train, without the queue. A job that ends while it is being
+                cancelled for that has ended as it did.
+
+        Raises: TrainingOutOfTime, RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled; EndpointRefused where we may
+            not look any more.
         """
         identity = _id(job)
         stage = f"fine-tune {name}"
-        watch = _Watch(self._patience)
+        watch = Watch(self._patience)
+        if max_hours is not None:  # it may be adopted, with hours behind it
+            with contextlib.suppress(TransientRemoteError):
+                await self._read_events(identity, watch, pages=MOST_PAGES)
         while True:
             status = str(job.get("status"))
             if status in DONE:
@@ -119,6 +119,8 @@ class FineTuningJobs:
                 trouble = error
             watch.note(job)
             progress(stage, watch.done, watch.total, watch.words(status))
+            if max_hours is not None and watch.seconds_of_training() >= max_hours * 3600:
+                await self._stop_out_of_time(name, identity, max_hours, watch)
             if late := watch.too_late(status):
                 await self.cancel(identity)
                 raise RemoteJobTimedOut(f"The fine-tune {name!r} ({identity}) {late} and was cancelled.")
@@ -131,6 +133,24 @@ class FineTuningJobs:
                 trouble = error  # one bad look is no end of the job; too many in a row are a stall
             if trouble is not None:
                 logger.warning("The fine-tune %s could not be looked at: %s", identity, trouble)
+
+    async def _stop_out_of_time(self, name: str, identity: str, max_hours: float, watch: Watch) -> None:
+        """Cancel a job whose time is over; returns where it has ended by itself meanwhile.
+
+        Raises: TrainingOutOfTime where it is seen cancelled, RemoteJobTimedOut where the provider does not confirm.
+        """
+        ended = await self.cancel(identity)
+        reached = f"reached training_config.max_hours ({max_hours:g} h) at step {watch.done} of {watch.total or '?'}"
+        if ended is None:
+            raise RemoteJobTimedOut(
+                f"The fine-tune {name!r} ({identity}) {reached}, and the provider does not confirm that it was "
+                "cancelled; cancel it there."
+            )
+        if ended in CANCELLED:
+            raise TrainingOutOfTime(
+                f"The fine-tune {name!r} ({identity}) {reached} and was cancelled. Raise max_hours or train fewer "
+                "epochs."
+            )
 
     async def cancel(self, identity: str) -> str | None:
         """Ask the provider to stop, and see it stopped; the status at the end, None where it does not say."""
@@ -175,7 +195,7 @@ class FineTuningJobs:
             after = {"after": _id(jobs[-1])}
         return found
 
-    async def _read_events(self, identity: str, watch: _Watch, pages: int = 1) -> None:
+    async def _read_events(self, identity: str, watch: Watch, pages: int = 1) -> None:
         """The newest events, oldest first. A provider that has none is none the worse: its status decides."""
         found: list[Mapping[str, Any]] = []
         after: dict[str, str] = {}
@@ -193,78 +213,6 @@ class FineTuningJobs:
             after = {"after": str(events[-1]["id"])}
         for event in reversed(found):
             watch.take(event)
-
-
-class _Watch:
-    """What is known of a running job, and since when nothing new came."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._seen: Any = None
-        self._status: str | None = None
-        self._moved = self._since = time.monotonic()
-        self._message = ""
-        self._latest = 0.0
-        self.started: float | None = None
-        self.done, self.total = 0, None
-        self.metrics: dict[str, float] = {}
-        self.train: dict[int, float] = {}
-        self.validation: dict[int, float] = {}
-
-    done: int
-    total: int | None
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """An event; newer ones come later."""
-        when = event.get("created_at")
-        self._latest = max(self._latest, when if isinstance(when, int | float) else 0.0)
-        if isinstance(event.get("message"), str):
-            self._message = event["message"][:200]
-        data = event.get("data")
-        if not isinstance(data, Mapping):
-            return
-        step, total = data.get("step"), data.get("total_steps")
-        for key, curve in (("train_loss", self.train), ("valid_loss", self.validation)):
-            if isinstance(step, int) and isinstance(data.get(key), int | float):
-                curve[step] = float(data[key])
-        if isinstance(step, int) and step >= self.done:
-            self.done = step
-            if isinstance(total, int):
-                self.total = total
-            self.metrics |= {
-                key: float(value)
-                for key, value in data.items()
-                if isinstance(value, int | float) and not isinstance(value, bool)
-            }
-
-    def note(self, job: Mapping[str, Any]) -> None:
-        status = job.get("status")
-        if status != self._status:
-            self._status, self._since = str(status), time.monotonic()
-            if status not in WAITING and self.started is None:
-                self.started = time.monotonic()
-        told = (job.get("updated_at"), job.get("trained_tokens"))  # where a provider has no events
-        seen = (status, self.done, self._latest, self._message, told)
-        if seen != self._seen:
-            self._seen, self._moved = seen, time.monotonic()
-
-    def too_late(self, status: str) -> str | None:
-        """Why waiting makes no sense any more; time in the queue and time without progress have bounds of their own."""
-        now = time.monotonic()
-        if status in WAITING:
-            if now - self._since > self._patience.queued:
-                return f"was still {status.replace('_', ' ')} after {self._patience.queued:.0f} s"
-        elif now - self._moved > self._patience.stalled:
-            return f"made no progress for {self._patience.stalled:.0f} s at step {self.done} of {self.total or '?'}"
-        return None
-
-    def words(self, status: str) -> str:
-        losses = [
-            f"{word} {self.metrics[key]:.3f}"
-            for word, key in (("loss", "train_loss"), ("validation", "valid_loss"))
-            if key in self.metrics
-        ]
-        return ", ".join(losses or [self._message or status.replace("_", " ")])
 
 
 def _is_named(job: Mapping[str, Any], name: str, suffix: str) -> bool:
@@ -289,7 +237,7 @@ def _why(job: Mapping[str, Any]) -> str:
     return str(said) if said else f"its status is {job.get('status')!r}, and the provider gives no reason"
 
 
-def _seconds(job: Mapping[str, Any], watch: _Watch) -> float:
+def _seconds(job: Mapping[str, Any], watch: Watch) -> float:
     begun, ended = job.get("created_at"), job.get("finished_at")
     if watch.started is not None:
         return time.monotonic() - watch.started

@@ -70,6 +70,7 @@ class OpenAIPlatform:
 
         Raises:
             TooFewRecordsError: Fewer usable rows than the provider trains on.
+            TrainingOutOfTime: The job was cancelled at training_config.max_hours, and seen cancelled.
             RemoteJobFailed, RemoteJobTimedOut, RemoteJobCancelled, RemoteRejected, TransientRemoteError.
         """
         with tempfile.TemporaryDirectory(prefix="flywheel-") as folder:
@@ -82,7 +83,7 @@ class OpenAIPlatform:
                 require_enough(train, self._connection.rules)
                 job = await self._create(request, train, validation)
         try:
-            ended = await self._jobs.watch(request.name, job, progress)
+            ended = await self._jobs.watch(request.name, job, progress, request.training.max_hours)
         except asyncio.CancelledError:
             # Shielded: a second cancellation must not leave the training behind.
             await asyncio.shield(self._stop(job))

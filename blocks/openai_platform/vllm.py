@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from blocks.local_platform.chat_format import ChatFormat
 from blocks.local_platform.messages import UnusableChat
@@ -39,6 +39,8 @@ class VllmPlatform:
         home: Directory of the local platform, which trains.
         seen_as: The same directory as the server sees it, where that is another path; empty: the same.
     """
+
+    scores_epochs: Literal[True] = True
 
     def __init__(self, connection: Connection, home: Path, seen_as: str = "") -> None:
         self._connection = connection

@@ -1,4 +1,5 @@
-"""How long a candidate's work may take. It decides the order in which candidates get GPU slots, and nothing else.
+"""How long a candidate's work may take. It decides the order in which candidates get GPU slots, and whether a bound of
+hours is told to be short; it stops nothing.
 
 The best guess is what it took last time. On a first night there is none, and what is known then is the size of the
 model, which its name says more often than not, and the number of rows: training takes 6 floating-point operations for
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flywheel.config import CandidateConfig
-from flywheel.results import CandidateResult
+from flywheel.results import CandidateResult, RunResult
 
 TYPICAL_BILLIONS = 8.0
 """Parameters of a model whose name does not say."""
@@ -59,11 +60,46 @@ def seconds_of_last_time(earlier: Iterable[CandidateResult], candidate: str, mod
 def estimated_seconds(candidate: CandidateConfig, amount: Amount) -> float:
     """What the size of the model and the number of rows let expect."""
     parameters = 1e9 * (billions_of_parameters(candidate.model) or TYPICAL_BILLIONS)
-    asking = 2 * parameters * amount.asked * TOKENS_A_ROW / max(candidate.gpus, 1)
-    training = (
-        6 * parameters * amount.trained * TOKENS_A_ROW / max(candidate.training_gpus, candidate.gpus, 1)
-    )
-    return START_SECONDS + (asking + training) / OPERATIONS_A_SECOND
+    asking = 2 * parameters * amount.asked * TOKENS_A_ROW / max(candidate.gpus, 1) / OPERATIONS_A_SECOND
+    return START_SECONDS + asking + _training_seconds(candidate, amount.trained)
+
+
+def seconds_of_training(
+    candidate: CandidateConfig, rows: int, epochs: int, earlier: Iterable[RunResult]
+) -> float:
+    """How long a fine-tune may take: by the row as long as the newest one of this model, else by the model's size.
+
+    Args:
+        rows: Training rows of one epoch.
+        earlier: Runs of the workload, newest first.
+    """
+    for run in earlier:
+        for result in run.candidates:
+            tuned = result.customization
+            if (
+                result.model_name != candidate.model
+                or tuned is None
+                or tuned.status != "completed"
+                or tuned.cut
+            ):
+                continue
+            passes = tuned.train_rows * _epochs_of(run, result.candidate)
+            if tuned.runtime_seconds and passes:
+                return tuned.runtime_seconds / passes * rows * epochs
+    return _training_seconds(candidate, rows * epochs)
+
+
+def _training_seconds(candidate: CandidateConfig, rows: int) -> float:
+    parameters = 1e9 * (billions_of_parameters(candidate.model) or TYPICAL_BILLIONS)
+    gpus = max(candidate.training_gpus, candidate.gpus, 1)
+    return 6 * parameters * rows * TOKENS_A_ROW / gpus / OPERATIONS_A_SECOND
+
+
+def _epochs_of(run: RunResult, candidate: str) -> int:
+    """For how many epochs a run trained a candidate, by the settings that were stored with it; 0 where it has none."""
+    named = [entry for entry in run.config.get("candidates", ()) if entry.get("name") == candidate]
+    own = named[0].get("training_config") if named else None
+    return int((own or run.config.get("training_config") or {}).get("epochs", 0))
 
 
 def billions_of_parameters(model: str) -> float | None:

@@ -13,7 +13,7 @@ from flywheel.report.evidence import Evidence
 from flywheel.report.html import charts
 from flywheel.report.numbers import figure, score_text
 from flywheel.report.tables import primary_metric_of, primary_score
-from flywheel.results import EVAL_TYPES, Customization, RunResult
+from flywheel.results import EVAL_TYPES, Customization, EpochScore, RunResult
 
 
 def score_picture(run: RunResult) -> Markup | None:
@@ -118,11 +118,27 @@ def _training_rows(tuned: Customization) -> list[dict[str, str]]:
     for what, where in (("fine-tuned model", tuned.model), ("adapter", tuned.adapter)):
         if where:
             rows.append({"figure": what, "value": cell(where, 1000)})
+    if tuned.kept_epoch:
+        rows.append({"figure": "epoch that is kept", "value": str(tuned.kept_epoch)})
+    rows += [_epoch_row(scored, tuned.kept_epoch) for scored in tuned.epoch_scores]
+    if tuned.cut:
+        rows.append({"figure": "cut", "value": cell(tuned.cut, 1000)})
+    rows += [{"figure": "note", "value": cell(note, 1000)} for note in tuned.notes]
     if not tuned.losses:
         rows.append({"figure": "curve", "value": "the platform kept no losses by step"})
     if tuned.error:
         rows.append({"figure": "error", "value": cell(tuned.error, 1000)})
     return rows
+
+
+def _epoch_row(scored: EpochScore, kept: int) -> dict[str, str]:
+    loss = "" if scored.val_loss is None else f", validation loss {figure(scored.val_loss, 3)}"
+    return {
+        "figure": f"{scored.metric} of validation answers after epoch {scored.epoch}",
+        "value": f"{score_text(scored.score)}, n {scored.score.n}, {scored.score.unscored} unscored"
+        + loss
+        + (" (kept)" if scored.epoch == kept else ""),
+    }
 
 
 def _worth_showing(run: RunResult, evidence: Evidence) -> list[pareto.Against]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from flywheel.errors import (
     RemoteJobCancelled,
     RemoteJobFailed,
     RemoteJobTimedOut,
+    TrainingOutOfTime,
     TransientRemoteError,
 )
 from flywheel.progress import silent
@@ -21,7 +23,9 @@ from tests.fakes.nemo_server import NemoServer
 from tests.integration.nemo.conftest import (
     MODEL,
     Heard,
+    fine_tune_request,
     impatient,
+    row,
 )
 
 NAME = "fw-run-small-abc"
@@ -96,6 +100,38 @@ async def test_time_in_the_queue_is_no_stall(nemo: NemoServer, request_for: Fine
     await asyncio.sleep(1.8)
     nemo.misbehave.queued_jobs = set()
     assert (await work).status == "completed"
+
+
+@pytest.fixture
+def bounded(tmp_path: Path) -> FineTuneRequest:
+    """A fine-tune whose hours are over at the first look that sees it train."""
+    return fine_tune_request(tmp_path, [row(number) for number in range(12)], max_hours=1e-9)
+
+
+async def test_a_job_that_reaches_its_bound_of_hours_is_cancelled_and_seen_cancelled(
+    nemo: NemoServer, platform: NemoPlatform, bounded: FineTuneRequest
+) -> None:
+    nemo.misbehave.stalled_jobs = {NAME}
+    with pytest.raises(TrainingOutOfTime, match=r"cancelled at training_config.max_hours \(1e-09 h\)"):
+        await platform.fine_tune(bounded, silent)
+    (job,) = nemo.customizer.jobs.values()
+    assert job["status"] == "cancelled"
+    assert nemo.hub.repos == {}  # the uploaded rows are gone
+
+
+async def test_a_job_that_ends_while_it_is_cancelled_at_its_bound_has_ended(
+    nemo: NemoServer, platform: NemoPlatform, bounded: FineTuneRequest
+) -> None:
+    nemo.misbehave.stubborn_jobs = {NAME}
+    assert (await platform.fine_tune(bounded, silent)).status == "completed"
+
+
+async def test_a_platform_that_does_not_confirm_the_cancellation_at_the_bound_is_told(
+    nemo: NemoServer, bounded: FineTuneRequest
+) -> None:
+    nemo.misbehave.stalled_jobs = nemo.misbehave.stubborn_jobs = {NAME}
+    with pytest.raises(RemoteJobTimedOut, match=r"reached .*max_hours .* does not confirm"):
+        await impatient(nemo, release=0.2).fine_tune(bounded, silent)
 
 
 async def test_bad_polls_fail_nothing(

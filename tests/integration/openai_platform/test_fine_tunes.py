@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from blocks.openai_platform.platform import OpenAIPlatform
-from flywheel.errors import RemoteJobCancelled, RemoteJobFailed, RemoteJobTimedOut
+from blocks.ports import FineTuneRequest
+from flywheel.errors import RemoteJobCancelled, RemoteJobFailed, RemoteJobTimedOut, TrainingOutOfTime
 from flywheel.progress import silent
 from tests.fakes.openai_provider import OpenAIProvider
 from tests.integration.openai_platform.asking import NAME, QUICK, platform, request
@@ -121,6 +124,58 @@ async def test_queue_and_standstill_have_bounds_of_their_own_and_the_job_is_stop
     with pytest.raises(RemoteJobTimedOut, match=words):
         await tuning.fine_tune(request(tmp_path / "t"), silent)
     assert provider.jobs["ftjob-1"]["status"] == "cancelled"
+
+
+MOMENT = 1e-9
+"""Hours: over at the first look that sees the job train."""
+
+
+async def test_a_job_that_reaches_its_bound_of_hours_is_cancelled_and_seen_cancelled(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.faults.stuck_at_step = 50
+    with pytest.raises(TrainingOutOfTime, match=r"max_hours \(1e-09 h\) at step .* and was cancelled"):
+        await platform(provider).fine_tune(bounded(tmp_path, MOMENT), silent)
+    assert provider.jobs["ftjob-1"]["status"] == "cancelled"
+    assert provider.files == {}
+
+
+async def test_hours_that_a_job_trained_before_it_was_adopted_count(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.faults.stuck_at_step = 50
+    asked = bounded(tmp_path, 1.0)
+    tuning = platform(provider)
+    (tmp_path / "files").mkdir()
+    await tuning._create(asked, *tuning._files(asked, tmp_path / "files"))
+    provider.jobs["ftjob-1"] |= {"created_at": time.time() - 7_200, "status": "running", "step": 50}
+    with pytest.raises(TrainingOutOfTime, match="at step 50 of 100"):
+        await platform(provider).fine_tune(asked, silent)
+    assert list(provider.jobs) == ["ftjob-1"]
+
+
+async def test_a_job_that_ends_while_it_is_cancelled_at_its_bound_has_ended(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.faults.ignores_cancel = True
+    done = await platform(provider).fine_tune(bounded(tmp_path, MOMENT), silent)
+    assert (done.status, done.cut) == ("completed", "")
+
+
+async def test_a_provider_that_does_not_confirm_the_cancellation_at_the_bound_is_told(
+    provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    provider.faults.ignores_cancel = True
+    provider.faults.stuck_at_step = 50
+    tuning = platform(provider, patience=QUICK._replace(cancelled=0.2))
+    with pytest.raises(RemoteJobTimedOut, match="does not confirm that it was cancelled; cancel it there"):
+        await tuning.fine_tune(bounded(tmp_path, MOMENT), silent)
+
+
+def bounded(folder: Path, hours: float) -> FineTuneRequest:
+    asked = request(folder / "t")
+    training = asked.training.model_copy(update={"max_hours": hours})
+    return msgspec.structs.replace(asked, training=training)
 
 
 async def test_cancelling_stops_the_job_and_removes_its_files(

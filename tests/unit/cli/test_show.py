@@ -16,3 +16,13 @@ def test_rows_that_no_training_saw_are_told_with_their_reasons() -> None:
         run_with(Customization("j", train_rows=9, skipped_rows=3, skipped={"x": 2, "y": 1}))
     ) == ["a: 3 rows were left out of the training (2: x; 1: y)"]
     assert throughput_lines(run_with(Customization("j", train_rows=9))) == []
+
+
+def test_a_fine_tune_that_was_cut_is_told_with_what_was_kept() -> None:
+    tuned = Customization(
+        "j", status="completed", cut="stopped at max_hours (2 h)", kept_epoch=3, notes=["Odd."]
+    )
+    assert throughput_lines(run_with(tuned)) == [
+        "a: The fine-tune was stopped at max_hours (2 h); the weights of epoch 3 are kept.",
+        "a: Odd.",
+    ]

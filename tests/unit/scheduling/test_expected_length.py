@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from flywheel.config import CandidateConfig
-from flywheel.results import CandidateResult, Customization, Evaluation
+from flywheel.results import CandidateResult, Customization, Evaluation, RunResult
 from flywheel.scheduling.expected_length import (
     Amount,
     billions_of_parameters,
     estimated_seconds,
     seconds_of_last_time,
+    seconds_of_training,
 )
 
 AMOUNT = Amount(trained=2_000, asked=300)
@@ -65,3 +66,24 @@ def test_what_is_larger_or_has_more_to_do_is_expected_to_take_longer() -> None:
         small, AMOUNT
     )
     assert estimated_seconds(CandidateConfig(model="m-8b", gpus=0), AMOUNT) > 0
+
+
+def test_a_training_is_expected_to_take_as_long_by_the_row_as_the_newest_whole_one_of_its_model() -> None:
+    def run(customization: Customization, **settings: object) -> RunResult:
+        result = CandidateResult("mine", "small", "completed", customization=customization)
+        config = {"training_config": {"epochs": 4}, "candidates": [{"name": "mine", **settings}]}
+        return RunResult(
+            "r", "w", "c", "completed", "2026-01-01T00:00:00Z", candidates=[result], config=config
+        )
+
+    whole = Customization("j", status="completed", train_rows=50, runtime_seconds=400.0)
+    cut = Customization("j", status="completed", train_rows=50, runtime_seconds=5.0, cut="stopped")
+    failed = Customization("j", status="failed", train_rows=50, runtime_seconds=5.0)
+    candidate = CandidateConfig(name="new", model="small")
+    earlier = [run(cut), run(failed), run(whole), run(whole, training_config={"epochs": 1})]
+    assert seconds_of_training(candidate, 100, 3, earlier) == 400 / (50 * 4) * 300
+    assert seconds_of_training(candidate, 100, 3, earlier[3:]) == 400 / 50 * 300
+    by_size = CandidateConfig(name="new", model="org/model-8b", training_gpus=2)
+    assert seconds_of_training(by_size, 1_000, 2, earlier) == pytest.approx(
+        6 * 8e9 * 2_000 * 1_000 / 2 / 1e14
+    )

@@ -10,6 +10,7 @@ import pytest
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
 from tasks.judging import check_judge_and_metrics
+from tasks.training_bounds import check_fine_tunes
 
 ENDPOINT = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
 
@@ -61,3 +62,31 @@ async def test_a_platform_of_no_such_name_is_refused_with_the_names_there_are(tm
         ConfigError, match="'openia'; use 'local', 'nemo', 'openai', 'vllm' or '<block type>/"
     ):
         await check(tmp_path, platform="openia", evaluation_config={"evaluator": "nemo"})
+
+
+async def test_epochs_compared_by_answers_are_refused_where_the_platform_trains_out_of_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("NEMO", "NIM", "DATASTORE", "OPENAI", "VLLM"):
+        monkeypatch.setenv(f"{service}_BASE_URL", "http://127.0.0.1:9")
+
+    def settings(platform: str, **candidate: Any) -> FlywheelConfig:
+        return FlywheelConfig.model_validate(
+            {
+                "workload_id": "w",
+                "client_id": "c",
+                "connections": {"home": str(tmp_path), "platform": platform},
+                "training_config": {"keep": "best_score"},
+                "candidates": [{"name": "small", "model": "m", **candidate}],
+            }
+        )
+
+    for platform in ("nemo", "openai"):
+        with pytest.raises(
+            ConfigError, match=f"'best_score' for 'small', and the platform '{platform}' trains where"
+        ):
+            await check_fine_tunes(settings(platform))
+        await check_fine_tunes(settings(platform, customize=False))
+        await check_fine_tunes(settings(platform, training_config={"keep": "best"}))
+    for platform in ("local", "vllm"):
+        await check_fine_tunes(settings(platform))

@@ -1,0 +1,36 @@
+"""The card of an adapter: what it was made from, and how."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import msgspec
+
+from blocks.local_platform.job_files import JobSpec, JobStatus
+from blocks.local_platform.model_files import weights_hash
+
+PACKAGES = ("torch", "transformers", "peft")
+
+
+def write_card(path: Path, spec: JobSpec, status: JobStatus, rows: int) -> None:
+    """Write card.json for the adapter of a job as its status stands; `rows` were trained on."""
+    card = {
+        "job": spec.name,
+        "base_model": spec.model,
+        "base_weights_sha256": weights_hash(Path(spec.folder)),
+        "data_sha256": spec.data,
+        "training_config": spec.training,
+        "lora_config": spec.lora,
+        "rows": rows,
+        "skipped_rows": status.skipped,
+        "epoch": status.kept_epoch,
+        "train_loss": status.loss,
+        "val_loss": status.val_loss,
+        "epoch_scores": status.scores,
+        "cut": status.cut,
+        "tokens": status.tokens,
+        "seconds": status.seconds,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1))
