@@ -14,8 +14,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flywheel.config import ConnectionsConfig, FlywheelConfig
+from flywheel.config import ConnectionsConfig, FlywheelConfig, LogsConfig
 from flywheel.errors import ConfigError
+from flywheel.traces.calls import NO_LABELS, Labels
 
 if TYPE_CHECKING:
     from blocks.ports import DatasetStore, LogStore, Platform, RunStore
@@ -45,18 +46,28 @@ def home_directory(connections: ConnectionsConfig) -> Path:
 async def open_log_store(config: FlywheelConfig) -> LogStore:
     """The log store that `config.connections.log_store` names."""
     return await log_store_named(
-        config.connections.log_store, config.logs.path, config.validation_config.max_record_bytes
+        config.connections.log_store,
+        config.logs.path,
+        config.validation_config.max_record_bytes,
+        labels_of(config.logs),
     )
 
 
-async def log_store_named(name: str, path: str = "", max_record_bytes: int = 4_000_000) -> LogStore:
+def labels_of(logs: LogsConfig) -> Labels:
+    """What tells workload and client of traced calls, by the settings."""
+    return Labels(tuple(logs.workload_from), tuple(logs.client_from))
+
+
+async def log_store_named(
+    name: str, path: str = "", max_record_bytes: int = 4_000_000, labels: Labels = NO_LABELS
+) -> LogStore:
     """The log store of that name: 'files' (at `path`), 'elasticsearch' (by environment), or a saved block's."""
     if name == "files":
         from blocks.logs.file_log_store import FileLogStore
 
         if not path:
             raise ConfigError("No log to read: set logs.path (or --logs) to a file or directory of logs.")
-        return FileLogStore(Path(path).expanduser(), max_record_bytes=max_record_bytes)
+        return FileLogStore(Path(path).expanduser(), max_record_bytes, labels=labels)
     if name == "elasticsearch":
         from blocks.elasticsearch.settings import settings_from_environment
         from blocks.elasticsearch.store import ElasticsearchLogStore

@@ -23,10 +23,11 @@ from blocks.openai_platform.block import OpenAICompatible as OpenAICompatible
 from blocks.openai_platform.block import VllmServer as VllmServer
 from blocks.scoring.judge_connection import JudgeModel as JudgeModel
 from blocks.strict_block import StrictBlock
+from flywheel.traces.calls import Labels
 
 
 class FileLogs(StrictBlock):
-    """Production logs in files: JSONL (also gzip and zstd) and Parquet."""
+    """Production logs in files: JSONL (also gzip and zstd), Parquet, and OpenTelemetry spans."""
 
     _block_type_name: ClassVar[str] = "Flywheel File Logs"
     _block_type_slug: ClassVar[str] = "flywheel-file-logs"
@@ -35,9 +36,17 @@ class FileLogs(StrictBlock):
     path: str = Field(description="File or directory of logs.")
     max_record_bytes: int = Field(default=4_000_000, gt=0, description="Longest line that is read, in bytes.")
 
+    workload_from: list[str] = Field(
+        default=[], description="Attributes of a span that name the workload; the first that is there counts."
+    )
+    client_from: list[str] = Field(
+        default=[], description="Attributes of a span or its service that name the client."
+    )
+
     def connect(self) -> FileLogStore:
         """Build the log store."""
-        return FileLogStore(Path(self.path).expanduser(), max_record_bytes=self.max_record_bytes)
+        labels = Labels(tuple(self.workload_from), tuple(self.client_from))
+        return FileLogStore(Path(self.path).expanduser(), self.max_record_bytes, labels=labels)
 
 
 class DirectoryDatasets(StrictBlock):

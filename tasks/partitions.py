@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 import flywheel.curation
 import flywheel.records
 import flywheel.redaction
-from blocks.connections import open_dataset_store
+from blocks.connections import labels_of, open_dataset_store
 from blocks.logs.file_log_store import FileLogStore
 from blocks.logs.log_partitions import LogPartition
 from blocks.logs.log_query import query_of
@@ -34,7 +34,8 @@ from flywheel.curation.partitions import curate_part, join_refused, join_validat
 from flywheel.history.carry import kept_batches, noting_seen
 from flywheel.history.memory import read_kept
 from flywheel.progress import Progress, silent
-from tasks.curation import Reference, find_or_make, source_hash
+from tasks.curation import Reference, find_or_make
+from tasks.dataset_keys import source_hash
 from tasks.retry_conditions import is_transient
 
 KEPT = ".kept"  # where the records that earlier runs kept are made ready
@@ -67,7 +68,10 @@ def curate_partition(
     if found is None:
         kept = Intake(config, erased).table(read_kept(store.open(history.ref)))
         log = FileLogStore(
-            Path(config.logs.path).expanduser(), config.validation_config.max_record_bytes, partition.files
+            Path(config.logs.path).expanduser(),
+            config.validation_config.max_record_bytes,
+            partition.files,
+            labels_of(config.logs),
         )
         intake, seen = Intake(config, erased), set[int]()
         with store.create("partition", key) as staging:

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from blocks.logs.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
+from blocks.logs.entries import entries_of
+from blocks.logs.log_files import LogFile, log_files
 from flywheel.curation.batches import Refusal
 from flywheel.progress import Progress
 from flywheel.records.canonical import content_id_of_json
 from flywheel.records.log_line import LogLine, Unreadable, read_fields, read_line, typed_line
+from flywheel.traces.calls import NO_LABELS, Labels
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MEGABYTE = 1_000_000
@@ -50,11 +52,14 @@ class _Stored(msgspec.Struct, omit_defaults=True, gc=False):
 _encode = msgspec.json.Encoder().encode
 
 
-def documents_of(paths: Sequence[Path], longest: int, progress: Progress) -> Iterator[Document | Refusal]:
+def documents_of(
+    paths: Sequence[Path], longest: int, progress: Progress, labels: Labels = NO_LABELS
+) -> Iterator[Document | Refusal]:
     """Yield each record of the files and directories, and each line that is none.
 
     Args:
         longest: Of a line, in bytes; longer ones are refused.
+        labels: What tells workload and client of calls that a tracing tool recorded.
     Raises: DataError where there is nothing to read.
     """
     files = [(path, file) for path in paths for file in log_files(path)]
@@ -63,9 +68,7 @@ def documents_of(paths: Sequence[Path], longest: int, progress: Progress) -> Ite
     for path, file in files:
         name = str(path / file.name) if path.is_dir() else str(path)
         with file.path.open("rb", buffering=1 << 20) as raw:
-            pieces: Iterator[Piece] | Iterator[Row]
-            pieces = rows_of(file, longest) if file.kind == "parquet" else lines_of(file, raw, longest)
-            for number, source, problem in pieces:
+            for _, number, source, problem in entries_of(file, raw, longest, labels):
                 yield _document(source, problem, name, number)
                 count += 1
                 if count % _LOOK_UP == 0:

@@ -24,6 +24,7 @@ from flywheel.curation.rejected import RejectedWriter
 from flywheel.errors import ConfigError
 from flywheel.progress import Progress
 from flywheel.report.loading import LoadReport
+from flywheel.traces.calls import NO_LABELS, Labels
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -65,6 +66,7 @@ def load_files(
     *,
     max_record_bytes: int = 4_000_000,
     first_pause: float = 0.5,
+    labels: Labels = NO_LABELS,
 ) -> LoadReport:
     """Load files and directories of logs; again is harmless, what is there already is left alone.
 
@@ -73,6 +75,7 @@ def load_files(
     Args:
         rejected: File for the lines that were refused, here or by Elasticsearch; replaced.
         first_pause: Seconds before a document that the server was too busy for is sent again.
+        labels: What tells workload and client of calls that a tracing tool recorded.
     Raises: DataError (nothing to read, an unfit index), RemoteError.
     """
     report = LoadReport(index, str(rejected))
@@ -83,7 +86,9 @@ def load_files(
     ):
         _prepare(client, replace(settings, index=index))
         loader = BulkLoader(client, index, attempts=settings.attempts, first_pause=first_pause)
-        documents = _without_refusals(documents_of(paths, max_record_bytes, progress), report, refused)
+        documents = _without_refusals(
+            documents_of(paths, max_record_bytes, progress, labels), report, refused
+        )
         for loaded in loader.load(documents):
             _count(loaded, report, refused)
         client.indices.refresh(index=index)

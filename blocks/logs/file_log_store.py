@@ -1,14 +1,14 @@
-"""The log store that needs no server: files of JSON lines, also packed, and Parquet."""
+"""The log store that needs no server: files of JSON lines, also packed, Parquet, and OpenTelemetry spans."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from blocks.logs.log_files import LogFile, Piece, Row, lines_of, log_files, rows_of
+from blocks.logs.entries import Entry, entries_of
+from blocks.logs.log_files import LogFile, log_files
 from blocks.logs.log_query import Scope
 from blocks.logs.sampling import Sample, stratum_of
 from blocks.logs.workload_census import Census
@@ -17,23 +17,17 @@ from flywheel.curation.batches import BatchBuilder
 from flywheel.errors import DataError
 from flywheel.progress import Progress
 from flywheel.records.log_line import LogLine, ReadLine, Unknown, Unreadable, read_fields, read_line
+from flywheel.traces.calls import NO_LABELS, NO_MODEL_CALL, Labels
 
 _OUT, _REFUSED, _KEPT, _OVER = range(4)
 _LOOK_UP = 4_096  # entries between two reports of progress
 _MEGABYTE = 1_000_000
 
 
-class _Entry(NamedTuple):
-    """A line or row that is there; `problem` where it cannot be read."""
-
-    file: LogFile
-    number: int
-    source: bytes | Unknown
-    problem: tuple[str, str] | None
-
-
 class FileLogStore:
     """Logs in a file, or in all files of a directory that are not hidden: JSONL (plain, gzip, zstd) and Parquet.
+
+    A text file that begins as a document of OpenTelemetry spans does is read as such: each model call is a record.
 
     Reading with a limit goes over the files twice, so that what to keep is found without holding the log in memory.
 
@@ -41,16 +35,22 @@ class FileLogStore:
         path: File or directory. Nothing is opened before the first read.
         max_record_bytes: Longest line that is read; longer ones are refused as `too_large`.
         only: Names of the files to read, relative to `path`; None reads all.
+        labels: What tells workload and client of calls that a tracing tool recorded.
 
     `unreadable` counts the lines, by reason, that the last `workloads` found to be no records.
     """
 
     def __init__(
-        self, path: str | Path, max_record_bytes: int = 4_000_000, only: Collection[str] | None = None
+        self,
+        path: str | Path,
+        max_record_bytes: int = 4_000_000,
+        only: Collection[str] | None = None,
+        labels: Labels = NO_LABELS,
     ) -> None:
         self.path = Path(path)
         self.max_record_bytes = max_record_bytes
         self.unreadable: dict[str, int] = {}
+        self.labels = labels
         self._only = None if only is None else frozenset(only)
 
     def _files(self) -> list[LogFile]:
@@ -112,19 +112,14 @@ class FileLogStore:
             verdicts[ordinal] = _KEPT
         return verdicts
 
-    def _entries(self, files: list[LogFile], progress: Progress, stage: str) -> Iterator[_Entry]:
+    def _entries(self, files: list[LogFile], progress: Progress, stage: str) -> Iterator[Entry]:
         total = sum(file.size for file in files)
         before = count = 0
         for file in files:
             try:
                 with file.path.open("rb", buffering=1 << 20) as raw:
-                    pieces: Iterator[Piece] | Iterator[Row]
-                    if file.kind == "parquet":
-                        pieces = rows_of(file, self.max_record_bytes)
-                    else:
-                        pieces = lines_of(file, raw, self.max_record_bytes)
-                    for number, source, problem in pieces:
-                        yield _Entry(file, number, source, problem)
+                    for entry in entries_of(file, raw, self.max_record_bytes, self.labels):
+                        yield entry
                         count += 1
                         if count % _LOOK_UP == 0:
                             done = before + (0 if file.kind == "parquet" else raw.tell())
@@ -141,15 +136,19 @@ def _decode(source: bytes | Unknown) -> ReadLine | Unreadable:
     return read_line(source) if isinstance(source, bytes) else read_fields(source)
 
 
-def _judge(entry: _Entry, scope: Scope) -> LogLine | Unreadable | None:
+def _judge(entry: Entry, scope: Scope) -> LogLine | Unreadable | None:
     """The record if it is asked for, None if it is not, or why it is no record."""
     if entry.problem:
+        if entry.problem[0] == NO_MODEL_CALL or (
+            not isinstance(entry.source, bytes) and scope.is_anothers(read_fields(entry.source))
+        ):
+            return None
         return Unreadable(*entry.problem)
     read = _decode(entry.source)
     return read if isinstance(read, Unreadable) else scope.judge(read)
 
 
-def _refusal(entry: _Entry, why: Unreadable) -> Refusal:
+def _refusal(entry: Entry, why: Unreadable) -> Refusal:
     return Refusal(why.reason, why.detail, entry.file.name, entry.number, _as_logged(entry.source))
 
 

@@ -42,14 +42,13 @@ class Scope:
         `identity` is what the store knows the record by; see `draw`.
         """
         query, wire = self._query, read.known
-        workload, client = wire.workload_id, wire.client_id
-        if workload not in (None, query.workload_id) or client not in (None, query.client_id):
+        if self.is_anothers(read):
             return None
-        if workload is None:
+        if wire.workload_id is None:
             return Unreadable(
                 "missing_workload_id", "the record names no workload; log workload_id with each call"
             )
-        if client is None:
+        if wire.client_id is None:
             return Unreadable("missing_client_id", "the record names no client; log client_id with each call")
         line = typed_line(read)
         if self._windowed and not self._in_window(line.timestamp, unreadable=wire.timestamp is not None):
@@ -57,6 +56,14 @@ class Scope:
         if query.traffic_share < 1 and self.draw(line, identity) >= query.traffic_share * _DRAWS:
             return None
         return line
+
+    def is_anothers(self, read: ReadLine) -> bool:
+        """Whether an id that the record has is another's."""
+        query, wire = self._query, read.known
+        return wire.workload_id not in (None, query.workload_id) or wire.client_id not in (
+            None,
+            query.client_id,
+        )
 
     def _in_window(self, timestamp: float | None, *, unreadable: bool) -> bool:
         if (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from flywheel.cli.label_arguments import add_label_arguments, labels_from_arguments
 from flywheel.cli.terminal import console, emit_json, plain, progress_bars
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where lines go that are refused, with the reason; replaced (default: %(default)s)",
     )
+    add_label_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     index = target_index(settings, arguments.index)
     paths = [Path(file) for file in arguments.files]
     with progress_bars(enabled=not arguments.json) as progress:
-        report = load_files(paths, settings, index, Path(arguments.rejected), progress)
+        report = load_files(
+            paths,
+            settings,
+            index,
+            Path(arguments.rejected),
+            progress,
+            labels=labels_from_arguments(arguments),
+        )
     if arguments.json:
         import msgspec
 

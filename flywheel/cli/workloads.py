@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from flywheel.cli.label_arguments import add_label_arguments, labels_from_arguments
 from flywheel.cli.terminal import console, emit_json, plain, progress_bars
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a log store in place of files: 'elasticsearch' (from the ELASTICSEARCH_* environment variables), or "
         "'<block type>/<block name>' of a saved Prefect block",
     )
+    add_label_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.logs) == bool(arguments.store):
         raise ConfigError("Name the log, with --logs PATH or with --from elasticsearch.")
-    store = asyncio.run(log_store_named(arguments.store or "files", arguments.logs or ""))
+    labels = labels_from_arguments(arguments)
+    store = asyncio.run(log_store_named(arguments.store or "files", arguments.logs or "", labels=labels))
     shown = arguments.logs or arguments.store
     with progress_bars(enabled=not arguments.json) as progress:
         found = store.workloads(progress)
@@ -77,6 +80,9 @@ def _unreadable(reasons: dict[str, int]) -> str:
 
 def _next_step(arguments: argparse.Namespace) -> str:
     where = "--logs PATH" if arguments.logs else plain(f"--from {arguments.store}")
+    for name in ("workload_from", "client_from"):
+        if given := getattr(arguments, name):
+            where += plain(f" --set 'logs.{name}=[{', '.join(given)}]'")
     return f"Study one with: flywheel run {where} --workload W --client C"
 
 
