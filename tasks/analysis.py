@@ -17,6 +17,7 @@ from flywheel.errors import FlywheelError
 from flywheel.progress import silent
 from tasks.conclusions import Conclusions
 from tasks.curation import CuratedData
+from tasks.drift import drift_of_data
 from tasks.judging import judge_health
 from tasks.regressions import runs_before
 from tasks.runs import change_run
@@ -43,7 +44,8 @@ async def analyse(
             work = Conclusions(run, config, data, replayed, store, before)
             analysis = await asyncio.to_thread(work.drawn)
             kpis = msgspec.structs.replace(analysis.kpis, share_instrumented=await _instrumented(config))
-            analysis = msgspec.structs.replace(analysis, judge_health=health, kpis=kpis)
+            drift = await asyncio.to_thread(drift_of_data, config, data, store)
+            analysis = msgspec.structs.replace(analysis, judge_health=health, kpis=kpis, drift=drift)
         except Exception as error:
             if not isinstance(error, FlywheelError):
                 get_run_logger().error("The analysis failed", exc_info=error)

@@ -158,9 +158,14 @@ class Conclusions:
         fresh = len(history.fresh_ids)
         uses = (before.uses if before else 0) + measured
         if history.renewal_short is not None:
+            why = "stale"
+            if uses > settings.holdout_budget:
+                why = (
+                    f"worn out: {uses} runs were measured on it, and history_config.holdout_budget is "
+                    f"{settings.holdout_budget}"
+                )
             self._notes.append(
-                f"The evaluation set is worn out: {uses} runs were measured on it, and history_config.holdout_budget "
-                f"is {settings.holdout_budget}. Only {history.renewal_short} records were seen by no run, too few for "
+                f"The evaluation set is {why}. Only {history.renewal_short} records were seen by no run, too few for "
                 "a new one; read newer logs."
             )
         if history.kept_near_trained:

@@ -36,9 +36,11 @@ from flywheel.history.memory import (
     recall,
     write_memory,
 )
+from flywheel.history.traffic_profile import profile_when_drawn
 from flywheel.progress import Progress
 from flywheel.results import CandidateResult, RunResult
-from tasks.curation import CuratedData, HistoryOfData, Reference, content_of, find_or_make
+from tasks.curation import CuratedData, HistoryOfData, Reference, find_or_make
+from tasks.dataset_keys import content_of
 from tasks.retry_conditions import is_transient
 from tasks.runs import change_run
 
@@ -171,5 +173,9 @@ def _leave(
     holdout = HoldoutUse(run.eval_set, run.started_at, 1)
     if before.holdout is not None and not history.renewed:
         holdout = HoldoutUse(run.eval_set, before.holdout.since, before.holdout.uses + 1)
-    write_memory(out, Memory(holdout=holdout, runs=sorted({*before.runs, run.run_id})), kept, ledger)
+    drawn_from = before.drawn_from
+    if drawn_from is None or history.renewed:
+        drawn_from = profile_when_drawn(validated, kept_ids(kept), drawn_from)
+    left = Memory(holdout=holdout, runs=sorted({*before.runs, run.run_id}), drawn_from=drawn_from)
+    write_memory(out, left, kept, ledger)
     return {"kept": kept.num_rows, "ledger": ledger.num_rows, "uses": holdout.uses}

@@ -193,3 +193,13 @@ class HistoryConfig(Settings):
         description="Runs after which an evaluation set is worn out and a new one is drawn from traffic that no run "
         "has seen.",
     )
+    stale_from: Fraction = Field(
+        default=0.2,
+        description="The evaluation set is stale where this share of the calls since it was drawn is of other kinds "
+        "than those it was drawn from (tools of the answer, lengths), or this much more has a system prompt or tools "
+        "that none of its items has, and chance does not explain it. A run says so.",
+    )
+    renew_when_stale: bool = Field(
+        default=False,
+        description="Draw a new evaluation set, from traffic that no run has seen, where the kept one is stale.",
+    )

@@ -1,6 +1,7 @@
 """What a run leaves for the next, as a directory: the kept evaluation set and the ledger.
 
-    memory.json     {"schema", "holdout": {"name", "since", "uses"} or null, "runs": [ids that the ledger covers]}
+    memory.json     {"schema", "holdout": {"name", "since", "uses"} or null, "runs": [ids that the ledger covers],
+                    "drawn_from": counts of the traffic that the kept set was drawn from, or null}
     kept.parquet    the kept evaluation set: records as `EXTRACTED`, so that a later run can read them like a log
     ledger.parquet  what was ever evaluated or trained on (`flywheel.history.ledger`)
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.schema import EXTRACTED
+from flywheel.drift import TrafficProfile
 from flywheel.errors import DatasetError
 from flywheel.history.ledger import LEDGER, read_ledger, union
 
@@ -39,6 +41,7 @@ class Memory(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
     holdout: HoldoutUse | None = None
     runs: list[str] = []
+    drawn_from: TrafficProfile | None = None
 
 
 def write_memory(out: Path, memory: Memory, kept: pa.Table, ledger: pa.Table) -> None:
@@ -85,7 +88,11 @@ def recall(newest_first: Sequence[Path], out: Path) -> Memory:
             continue
         covered |= set(memory.runs)
         ledgers.append(read_ledger(directory / LEDGER_FILE))
-    recalled = Memory(holdout=first.holdout if first else None, runs=sorted(covered))
+    recalled = Memory(
+        holdout=first.holdout if first else None,
+        runs=sorted(covered),
+        drawn_from=first.drawn_from if first else None,
+    )
     write_memory(out, recalled, kept, union(ledgers))
     return recalled
 

@@ -12,6 +12,7 @@ from flywheel.curation.schema import DEDUPLICATED_FILE
 from flywheel.curation.split_history import Standing
 from flywheel.history.ledger import known_clusters, read_ledger
 from flywheel.history.memory import LEDGER_FILE, kept_ids, read_kept, read_memory
+from flywheel.history.traffic_profile import drift_since
 
 
 def standing_of(
@@ -22,7 +23,7 @@ def standing_of(
     threshold: float,
     fixed: FixedText = NO_FIXED_TEXT,
 ) -> Standing:
-    """Which items are kept, which clusters were used before, and whether the kept set is worn out.
+    """Which items are kept, which clusters were used before, and whether the kept set is worn out, or stale.
 
     Args:
         threshold: Similarity from which conversations are near-duplicates.
@@ -31,11 +32,17 @@ def standing_of(
     with pq.ParquetFile(deduplicated / DEDUPLICATED_FILE) as file:
         records = file.read(["row", "cluster"], use_threads=False)
     known = known_clusters(read_ledger(memory / LEDGER_FILE), validated, records, threshold, fixed)
-    holdout = read_memory(memory).holdout
+    recalled, kept = read_memory(memory), kept_ids(read_kept(memory))
+    worn_out = recalled.holdout is not None and recalled.holdout.uses >= config.holdout_budget
+    drift = (
+        drift_since(recalled.drawn_from, validated, kept, config.stale_from)
+        if config.renew_when_stale
+        else None
+    )
     return Standing(
-        kept=frozenset(kept_ids(read_kept(memory))),
+        kept=frozenset(kept),
         evaluated=known.evaluated,
         trained=known.trained,
-        renew=holdout is not None and holdout.uses >= config.holdout_budget,
+        renew=worn_out or (drift is not None and drift.stale),
         fresh_share=config.fresh_share,
     )

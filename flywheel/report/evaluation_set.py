@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flywheel.analysis import Holdout
+from flywheel.report.drift import drift_remark
 from flywheel.results import RunResult
 
 
@@ -10,7 +11,12 @@ def remarks(run: RunResult) -> list[str]:
     """Sentences, the state of the kept evaluation set first; not escaped."""
     if run.analysis is None:
         return []
-    return [*(_of_holdout(run.analysis.holdout) if run.analysis.holdout else []), *run.analysis.notes]
+    drift = drift_remark(run)
+    return [
+        *(_of_holdout(run.analysis.holdout) if run.analysis.holdout else []),
+        *([drift] if drift else []),
+        *run.analysis.notes,
+    ]
 
 
 def _of_holdout(holdout: Holdout) -> list[str]:
@@ -19,7 +25,7 @@ def _of_holdout(holdout: Holdout) -> list[str]:
     fresh = f", beside {holdout.fresh_items} of new traffic" if holdout.fresh_items else ""
     told = [f"The kept evaluation set has {holdout.items} items{fresh}. It has been used {used}{budget}."]
     if holdout.renewed:
-        told.append("It is new in this run: the one before it was worn out or did not fit any more.")
+        told.append("It is new in this run: the one before it was worn out, stale, or did not fit any more.")
     if holdout.not_in_log:
         told.append(
             f"{holdout.not_in_log} of its items are not in the log any more; they were asked all the same."

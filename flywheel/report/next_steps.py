@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced, undecided
 from flywheel.report.commands import command
+from flywheel.report.drift import RENEW, wants_renewal
 from flywheel.report.numbers import score_text
 from flywheel.report.summary import best_evaluation
 from flywheel.report.tables import primary_score
@@ -84,6 +85,9 @@ def next_steps(run: RunResult, connections: Mapping[str, Any] | None = None) -> 
             "the divergent answers: the reference may be what is wrong."
         )
         steps.append(NextStep(text))
+    if wants_renewal(run):
+        text = "The evaluation set is stale, so its scores say less about today's traffic. Run on newer logs with"
+        steps.append(NextStep(f"{text} {RENEW} to draw a new one."))
     if best_evaluation(run.candidates) is not None:
         text = "Read the divergent answers, worst first: a high score says nothing about what is wrong in the rest."
         steps.append(NextStep(text, command(f"divergent {run.run_id}", found_in)))

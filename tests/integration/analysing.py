@@ -50,10 +50,14 @@ def question(number: int) -> str:
     return f"{number} {' '.join(words)}"
 
 
-def write_log(folder: Path, numbers: range, repeats: int = 0) -> Path:
-    """One call an hour; the first `repeats` questions are asked a second time, every fifth of these answered anew."""
+def write_log(folder: Path, numbers: range, repeats: int = 0, system: str = "") -> Path:
+    """One call an hour; the first `repeats` questions are asked a second time, every fifth of these answered anew.
+
+    `system` is the system prompt of all of them, none where it is empty.
+    """
     folder.mkdir(parents=True)
     lines = []
+    before = [{"role": "system", "content": system}] if system else []
     for place, number in enumerate([*numbers, *list(numbers)[:repeats]]):
         again = place >= len(numbers)
         answer = f"answer {number}" if not again or place % 5 else f"another answer {number}"
@@ -63,7 +67,10 @@ def write_log(folder: Path, numbers: range, repeats: int = 0) -> Path:
             "client_id": "acme",
             "timestamp": 1_760_000_000 + 3600 * (number + (1000 if again else 0)),
             "latency_ms": 2000,
-            "request": {"model": "large", "messages": [{"role": "user", "content": question(number)}]},
+            "request": {
+                "model": "large",
+                "messages": [*before, {"role": "user", "content": question(number)}],
+            },
             "response": completion(answer, model="large"),
         }
         lines.append(json.dumps(record))

@@ -12,6 +12,7 @@ import pytest
 from blocks.connections import open_dataset_store, open_run_store
 from flywheel.cli.score_run import CONCLUSIONS
 from flywheel.config import HistoryConfig, LogsConfig
+from flywheel.report.evaluation_set import remarks
 from tasks.conclusions import drawn_again
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
@@ -68,6 +69,33 @@ async def test_a_worn_out_evaluation_set_is_renewed_when_there_is_enough_new_tra
     assert renewed.eval_set != before.eval_set
     assert renewed.funnel["held_back"] > 0
     assert analysis.regressions == []
+
+
+async def test_a_stale_evaluation_set_is_told_with_its_reason_and_renewed_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    config = settings(tmp_path, write_log(tmp_path / "logs" / "old", range(150)))
+    before, analysis = await whole_run("run-1", config, answering(lambda number: True))
+    assert analysis.drift is None, "nothing was logged since"
+    write_log(tmp_path / "logs" / "new", range(150, 300), system="You are the new assistant of Acme.")
+    config = config.model_copy(update={"logs": LogsConfig(path=str(tmp_path / "logs"))})
+    told, analysis = await whole_run("run-2", config, answering(lambda number: True))
+    assert analysis.drift is not None
+    assert (analysis.drift.calls_then, analysis.drift.calls_now) == (150, 150)
+    assert analysis.drift.stale_because == ["contexts"]
+    assert told.eval_set == before.eval_set
+    [remark] = [remark for remark in remarks(told) if "is stale because 100% of the calls since" in remark]
+    assert "--set history_config.renew_when_stale=true" in remark
+
+    write_log(tmp_path / "logs" / "newer", range(300, 450), system="You are the new assistant of Acme.")
+    renewing = config.model_copy(update={"history_config": HistoryConfig(renew_when_stale=True)})
+    renewed, analysis = await whole_run("run-3", renewing, answering(lambda number: True))
+    assert analysis.holdout is not None
+    assert analysis.holdout.renewed
+    assert renewed.eval_set != before.eval_set
+    assert any("was renewed. The one before it was stale because" in remark for remark in remarks(renewed))
+    _, analysis = await whole_run("run-4", renewing, answering(lambda number: True))
+    assert analysis.drift is None, "the new set was drawn from all that there is"
 
 
 async def test_history_can_be_left_alone(tmp_path: Path) -> None:

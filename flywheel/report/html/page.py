@@ -23,6 +23,7 @@ from flywheel.report.cascade_tables import (
     trajectory_rows,
 )
 from flywheel.report.commands import command
+from flywheel.report.drift import DRIFT_TITLE, drift_remark, drift_rows
 from flywheel.report.escaping import visible
 from flywheel.report.evidence import Evidence
 from flywheel.report.html.cascade_chart import cascade_pictures
@@ -115,6 +116,9 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "funnel": funnel_bars([(row["step"], row["records"]) for row in funnel_rows(run.funnel)])
         if run.funnel
         else None,
+        "drift_title": DRIFT_TITLE,
+        "drift": drift_rows(run),
+        "drift_remark": drift_remark(run),
         "refusals_title": REFUSALS_TITLE,
         "refusals": refusal_rows(run),
         "log_remarks": log_remarks(run),
