@@ -21,6 +21,7 @@ from flywheel.config import (
     FlywheelConfig,
     IclConfig,
     LogsConfig,
+    TrainingConfig,
 )
 from flywheel.results import RunResult
 from tests.fakes.openai_api.state import Faults
@@ -100,13 +101,17 @@ async def test_a_run_ends_with_base_icl_and_customized_results_and_the_key_is_st
     assert b"sk-flow" not in await stored_by_prefect("support-router")
 
 
-async def test_a_fine_tune_that_fails_at_its_end_and_an_embedder_that_is_down_cost_their_own_evaluations(
+async def test_fine_tunes_that_fail_or_reach_their_bound_and_an_embedder_that_is_down_cost_their_own_evaluations(
     config: FlywheelConfig, provider: OpenAIProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.faults.fail_at_step = 99
     monkeypatch.setenv("EMBEDDER_KEY", "sk-flow")
     embedder = EmbedderConfig(base_url=f"{provider.url}/nowhere", model="embed", api_key_env="EMBEDDER_KEY")
-    config = config.model_copy(update={"icl_config": IclConfig(embedder=embedder)})
+    bounded = CandidateConfig(
+        name="bounded", model="small-b", icl=False, training_config=TrainingConfig(max_hours=1e-9)
+    )
+    candidates = [*config.candidates, bounded]
+    config = config.model_copy(update={"icl_config": IclConfig(embedder=embedder), "candidates": candidates})
     result = await run(config, "openai-b")
 
     assert result.status == "partial"
@@ -116,3 +121,13 @@ async def test_a_fine_tune_that_fails_at_its_end_and_an_embedder_that_is_down_co
     assert "/embeddings answered 404" in str(icl.error)
     assert icl.scores == {}
     assert "GPU fell off the bus" in str(customized.error)
+    # The second was cancelled at its bound, of which it was told before that it looks short.
+    cut = result.candidates[1]
+    assert "training_config.max_hours (1e-09 h)" in str(cut.customization.cut)
+    assert cut.customization.error == cut.customization.cut
+    assert [evaluation.error is None for evaluation in cut.evaluations] == [True, False]
+    assert {job["model"]: job["status"] for job in provider.jobs.values()} == {
+        "small-a": "failed",
+        "small-b": "cancelled",
+    }
+    await stored_by_prefect("and training_config.max_hours is 1e-09: it will probably be cut")
