@@ -78,7 +78,7 @@ def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait(lambda: _answers(f"{url}/api/health"), 90, "the Prefect server did not start")
+        _wait(lambda: _answers(f"{url}/api/health"), 300, "the Prefect server did not start")
         yield url
     finally:
         server.terminate()
@@ -117,7 +117,7 @@ def run(
         finally:
             if thread.is_alive():  # nobody decided
                 settings.copy().run(_resume, flow_run_id)
-                thread.join(30)
+                thread.join(240)
             assert not thread.is_alive()
             settings.copy().run(deliver_what_is_queued)  # before the server goes
 
@@ -154,7 +154,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        browser.set_page_load_timeout(60)
+        browser.set_page_load_timeout(120)
         yield browser
     finally:
         browser.quit()
@@ -213,7 +213,7 @@ def _paused(thread: threading.Thread) -> UUID:
         paused = [run for run in runs if run.state is not None and run.state.is_paused()]
         return paused[0].id if paused else None
 
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 360
     while time.monotonic() < deadline:
         if found := asyncio.run(look()):
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 60
+PATIENCE = 120
 
 
 def shown(browser: Any) -> str:
@@ -28,13 +29,18 @@ def open_page(browser: Any, url: str, *words: str) -> str:
 def wait_for(browser: Any, *words: str) -> str:
     """Wait until all words are on the page."""
 
-    def there(_: Any) -> str | None:
+    def there() -> str | None:
         text = shown(browser)
         return text if all(word in text for word in words) else None
 
+    return str(until(browser, there, words))
+
+
+def until(browser: Any, true: Callable[[], Any], what: object) -> Any:
+    """Wait until something is true of the page, and return it: what a page shows comes bit by bit."""
     ignored = (StaleElementReferenceException,)
-    why = f"not on {browser.current_url}: {words}"
-    return str(WebDriverWait(browser, PATIENCE, 0.25, ignored_exceptions=ignored).until(there, why))
+    why = f"not on {browser.current_url}: {what}"
+    return WebDriverWait(browser, PATIENCE, 0.25, ignored_exceptions=ignored).until(lambda _: true(), why)
 
 
 def click(browser: Any, words: str) -> None:
@@ -43,12 +49,13 @@ def click(browser: Any, words: str) -> None:
     says = f"normalize-space()='{words}'"
     innermost = f"//*[{says} and not(.//*[{says}])]"
 
-    def found(_: Any) -> Any:
-        return next((e for e in browser.find_elements(By.XPATH, innermost) if e.is_displayed()), None)
+    def clicked() -> bool:
+        button = next((e for e in browser.find_elements(By.XPATH, innermost) if e.is_displayed()), None)
+        if button is not None:
+            browser.execute_script("arguments[0].click()", button)
+        return button is not None
 
-    ignored = (StaleElementReferenceException,)
-    button = WebDriverWait(browser, PATIENCE, 0.25, ignored_exceptions=ignored).until(found, f"no {words!r}")
-    browser.execute_script("arguments[0].click()", button)
+    until(browser, clicked, words)
 
 
 def picture(browser: Any, file: Path, width: int = 1280, height: int = 1600) -> None:
@@ -65,6 +72,6 @@ def artifact_url(ui: str, key: str) -> str:
         json.dumps(question).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         (artifact,) = json.load(answer)
     return f"{ui}/artifacts/artifact/{artifact['latest_id']}"
