@@ -159,7 +159,7 @@ class Conclusions:
         uses = (before.uses if before else 0) + measured
         if history.renewal_short is not None:
             why = "stale"
-            if uses > settings.holdout_budget:
+            if before is not None and before.uses >= settings.holdout_budget:
                 why = (
                     f"worn out: {uses} runs were measured on it, and history_config.holdout_budget is "
                     f"{settings.holdout_budget}"

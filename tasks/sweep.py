@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -44,6 +44,7 @@ from tasks.pages import PAGE, all_pages
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
 from tasks.slot_lease import with_server
+from tasks.sweep_drift import renewal, staleness
 
 FLOW = "flywheel"
 OF_FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW]))
@@ -62,8 +63,15 @@ RUNS_LOOKED_THROUGH = 20
 class Template:
     """The deployment that a sweep starts runs of, and the deployments that single workloads have of their own."""
 
-    def __init__(self, deployment_id: UUID, config: dict[str, Any], own: dict[tuple[str, str], UUID]) -> None:
+    def __init__(
+        self,
+        deployment_id: UUID,
+        config: dict[str, Any],
+        own: dict[tuple[str, str], UUID],
+        overrides: dict[UUID, dict[str, Any]] | None = None,
+    ) -> None:
         self.deployment_id, self._config, self._own = deployment_id, config, own
+        self._overrides = overrides or {}
 
     @property
     def config(self) -> FlywheelConfig:
@@ -72,6 +80,12 @@ class Template:
 
     def run_of(self, chosen: Chosen) -> tuple[UUID, dict[str, Any]]:
         """Deployment and parameters for a run of that workload: its own deployment, else this one."""
+        deployment, parameters = self._deployment_for(chosen)
+        if chosen.stale:
+            parameters["overrides"] = self._overrides.get(deployment, {}) | renewal(chosen.stale_from)
+        return deployment, parameters
+
+    def _deployment_for(self, chosen: Chosen) -> tuple[UUID, dict[str, Any]]:
         own = self._own.get((chosen.workload_id, chosen.client_id))
         if own is not None:
             return own, {}
@@ -96,7 +110,8 @@ async def find_template(name: str) -> Template:
         config = sibling.parameters.get("config") or {}
         if sibling.id != deployment.id and config.get("workload_id") and config.get("client_id"):
             own[str(config["workload_id"]), str(config["client_id"])] = sibling.id
-    return Template(deployment.id, dict(deployment.parameters.get("config") or {}), own)
+    overrides = {one.id: dict(one.parameters.get("overrides") or {}) for one in [deployment, *siblings]}
+    return Template(deployment.id, dict(deployment.parameters.get("config") or {}), own, overrides)
 
 
 async def excluded_workloads() -> list[str]:
@@ -119,11 +134,13 @@ async def survey(config: FlywheelConfig, settings: SweepConfig) -> list[Workload
     logs = await open_log_store(config)
     runs = await open_run_store(config.connections)
     busy = await _under_way()
+    stale = await staleness(config, logs, settings)
 
     def look(progress: Progress) -> list[Workload]:
         with contextlib.closing(runs):
             return [
-                workload_as_found(summary, runs, logs, settings, busy) for summary in logs.workloads(progress)
+                workload_as_found(summary, runs, logs, settings, busy, stale)
+                for summary in logs.workloads(progress)
             ]
 
     return await in_thread("survey", look)
@@ -135,8 +152,12 @@ def workload_as_found(
     logs: LogStore,
     settings: SweepConfig,
     busy: set[tuple[str, str]],
+    stale: Callable[[RunResult], str] = lambda last: "",
 ) -> Workload:
-    """One workload of the log with what the history knows of it; `busy` are those with a run under way."""
+    """One workload of the log with what the history knows of it; `busy` are those with a run under way.
+
+    `stale` says of the last run that read the log why its evaluation set has to be renewed.
+    """
     workload, client = summary.workload_id, summary.client_id
     if workload is None or client is None:
         return Workload(workload, client, summary.records, fresh=summary.records)
@@ -163,6 +184,8 @@ def workload_as_found(
         savings=_savings(last),
         tokens_per_month=_tokens_per_month(summary),
         price_per_1k=last.analysis.kpis.cost_per_1k_before if last and last.analysis else None,
+        stale=stale(read) if read else "",
+        stale_from=settings.stale_from,
     )
 
 

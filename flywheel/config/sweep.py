@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from flywheel.config.base import Settings
+from flywheel.config.base import Fraction, Settings
 
 
 class SweepConfig(Settings):
@@ -20,6 +20,12 @@ class SweepConfig(Settings):
         ge=0,
         le=3650,
         description="Days for which an evaluation counts as fresh; its workload is left out. 0: it never is.",
+    )
+    stale_from: Fraction | None = Field(
+        default=None,
+        description="Give a workload a run, fresh as its evaluation may be, whose evaluation set is stale: this share "
+        "of the newest calls is of other kinds than those it was drawn from. The run draws a new set. None: not looked "
+        "at, since it reads up to 1,000 records of every evaluated workload.",
     )
     at_once: int = Field(default=2, ge=1, le=100, description="Most runs that are under way at once.")
     most_runs: int = Field(

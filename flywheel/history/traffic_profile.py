@@ -11,11 +11,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from flywheel.curation.validated_table import numbers, read_batches
 from flywheel.drift import ANSWERS, CONTEXTS, FEWEST, LENGTHS, SURE, Drift, Shift, TrafficProfile
 from flywheel.records.timestamps import to_iso
+
+Counts = npt.NDArray[np.int64]
 
 DRAWS = 999
 MOST_MOVED = 5
@@ -133,7 +136,7 @@ def shift_of(of: str, then: Mapping[str, int], now: Mapping[str, int]) -> Shift:
     return Shift(of, distance, float(by_chance.mean()), p_value)
 
 
-def _distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _distance(first: Counts, second: Counts) -> npt.NDArray[np.float64]:
     shares = [counts / counts.sum(axis=-1, keepdims=True) for counts in (first, second)]
     return np.asarray(np.abs(shares[0] - shares[1]).sum(axis=-1) / 2)
 

@@ -24,7 +24,11 @@ def sweep_rows(plan: SweepPlan, outcomes: Mapping[tuple[str, str], str]) -> list
             "client": cell(chosen.client_id),
             "records": chosen.records,
             "expected savings": _expected(chosen.expected, chosen.basis),
-            "what": cell(outcomes.get((chosen.workload_id, chosen.client_id), "would start")),
+            "what": cell(
+                outcomes.get((chosen.workload_id, chosen.client_id), "would start")
+                + (f"; its evaluation set is stale because {chosen.stale}" if chosen.stale else ""),
+                400,
+            ),
         }
         for chosen in plan.chosen
     ]

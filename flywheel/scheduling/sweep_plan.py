@@ -25,6 +25,8 @@ class Workload(msgspec.Struct, frozen=True):
 
     `fresh` counts the records since the last run with results, at least as far as it matters. `savings` is what the
     last run found for its best surfaced candidate, per month; `tokens_per_month` and `price_per_1k` are production's.
+    `stale` says why its evaluation set does not stand for its traffic any more, empty where it does or nobody looked;
+    `stale_from` is the share of other traffic from which that is said.
     """
 
     workload_id: str | None
@@ -36,16 +38,23 @@ class Workload(msgspec.Struct, frozen=True):
     savings: float | None = None
     tokens_per_month: float | None = None
     price_per_1k: float | None = None
+    stale: str = ""
+    stale_from: float | None = None
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """A workload that gets a run. `expected` is in money, or in thousands of tokens where `basis` says so."""
+    """A workload that gets a run. `expected` is in money, or in thousands of tokens where `basis` says so.
+
+    `stale` says why its evaluation set is to be renewed, and `stale_from` from when on it is; empty where it is not.
+    """
 
     workload_id: str
     client_id: str
     records: int
     expected: float
     basis: Basis
+    stale: str = ""
+    stale_from: float | None = None
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -134,6 +143,8 @@ def _reason_to_skip(
         return skipped("excluded", "It is listed in the variable flywheel_excluded_workloads.")
     if workload.under_way:
         return skipped("under_way", "A run of it is under way.")
+    if workload.stale:
+        return None
     if workload.evaluated_at is not None:
         age = now - workload.evaluated_at
         if age < timedelta(days=settings.fresh_days):
@@ -167,4 +178,6 @@ def _chosen(workload: Workload, price: float | None) -> Chosen:
         records=workload.records,
         expected=expected,
         basis=basis,
+        stale=workload.stale,
+        stale_from=workload.stale_from,
     )

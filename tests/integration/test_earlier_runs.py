@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blocks.connections import open_dataset_store, open_run_store
+from blocks.connections import open_dataset_store, open_log_store, open_run_store
 from flywheel.cli.score_run import CONCLUSIONS
 from flywheel.config import HistoryConfig, LogsConfig
 from flywheel.report.evaluation_set import remarks
 from tasks.conclusions import drawn_again
+from tasks.sweep_drift import stale_because
 from tests.integration.analysing import answering, settings, whole_run, write_log
 
 
@@ -79,6 +80,9 @@ async def test_a_stale_evaluation_set_is_told_with_its_reason_and_renewed_where_
     assert analysis.drift is None, "nothing was logged since"
     write_log(tmp_path / "logs" / "new", range(150, 300), system="You are the new assistant of Acme.")
     config = config.model_copy(update={"logs": LogsConfig(path=str(tmp_path / "logs"))})
+    logs, store = await open_log_store(config), await open_dataset_store(config.connections)
+    seen_by_a_sweep = stale_because(before, config, logs, store, stale_from=0.2)
+    assert seen_by_a_sweep.startswith("100% of the calls since have a system prompt or tools")
     told, analysis = await whole_run("run-2", config, answering(lambda number: True))
     assert analysis.drift is not None
     assert (analysis.drift.calls_then, analysis.drift.calls_now) == (150, 150)
@@ -89,6 +93,10 @@ async def test_a_stale_evaluation_set_is_told_with_its_reason_and_renewed_where_
 
     write_log(tmp_path / "logs" / "newer", range(300, 450), system="You are the new assistant of Acme.")
     renewing = config.model_copy(update={"history_config": HistoryConfig(renew_when_stale=True)})
+    asked = msgspec.structs.replace(told, config=renewing.model_dump(mode="json"))
+    assert stale_because(asked, config, logs, store, stale_from=0.2) == "", (
+        "it could not, and could not again"
+    )
     renewed, analysis = await whole_run("run-3", renewing, answering(lambda number: True))
     assert analysis.holdout is not None
     assert analysis.holdout.renewed
@@ -96,6 +104,7 @@ async def test_a_stale_evaluation_set_is_told_with_its_reason_and_renewed_where_
     assert any("was renewed. The one before it was stale because" in remark for remark in remarks(renewed))
     _, analysis = await whole_run("run-4", renewing, answering(lambda number: True))
     assert analysis.drift is None, "the new set was drawn from all that there is"
+    assert stale_because(renewed, config, logs, store, stale_from=0.2) == ""
 
 
 async def test_history_can_be_left_alone(tmp_path: Path) -> None:

@@ -85,6 +85,25 @@ def test_each_reason_to_skip_comes_with_its_numbers() -> None:
     assert "3 records since its last run" in why["few since"]
 
 
+def test_a_stale_evaluation_set_is_a_reason_for_a_run_and_the_table_says_so() -> None:
+    yesterday = NOW - timedelta(days=1)
+    fresh = workload("fresh", evaluated_at=yesterday)
+    stale = workload(
+        "stale", fresh=0, evaluated_at=yesterday, stale="90% of the answers since are of other kinds"
+    )
+    busy = workload("busy", stale="it moved", under_way=True)
+    plan = plan_sweep([fresh, stale, busy], SETTINGS, NOW)
+    assert [chosen.workload_id for chosen in plan.chosen] == ["stale"]
+    assert {(s.workload_id, s.reason) for s in plan.skipped} == {
+        ("fresh", "still_fresh"),
+        ("busy", "under_way"),
+    }
+    [row, *_] = sweep_rows(plan, {})
+    assert row["what"] == (
+        "would start; its evaluation set is stale because 90% of the answers since are of other kinds"
+    )
+
+
 def test_the_highest_expected_savings_go_first_and_the_rest_waits_for_the_next_sweep() -> None:
     plan = plan_sweep(
         [

@@ -6,13 +6,33 @@ import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
+
+import msgspec
 
 from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import WorkloadSummary
 from flywheel.config.sweep import SweepConfig
 from flywheel.results import RunResult
-from tasks.sweep import workload_as_found
+from flywheel.scheduling.sweep_plan import Chosen
+from tasks.sweep import Template, workload_as_found
+
+
+def test_a_run_that_is_to_renew_its_set_keeps_the_single_settings_of_its_deployment() -> None:
+    template, own = uuid4(), uuid4()
+    overrides = {own: {"data_split_config.eval_size": 50}}
+    deployments = Template(template, {"gpu_slots": 2}, {("w", "c"): own}, overrides)
+    chosen = Chosen("w", "c", 10, 0.0, "tokens", stale="it moved", stale_from=0.3)
+    renewing = {"history_config.renew_when_stale": True, "history_config.stale_from": 0.3}
+    assert deployments.run_of(chosen) == (
+        own,
+        {"overrides": {"data_split_config.eval_size": 50, **renewing}},
+    )
+    other = msgspec.structs.replace(chosen, workload_id="x")
+    settings = {"gpu_slots": 2, "workload_id": "x", "client_id": "c"}
+    assert deployments.run_of(other) == (template, {"config": settings, "overrides": renewing})
+    assert deployments.run_of(msgspec.structs.replace(chosen, stale="")) == (own, {})
 
 
 def test_an_evaluation_is_as_old_as_the_log_that_it_was_of_whatever_was_done_again_since(
