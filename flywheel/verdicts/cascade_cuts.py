@@ -201,5 +201,6 @@ class _Work:
         if cut is None:
             return ""
         if not self._signal.learnt:
-            return f"from a mean log-probability of {cut:.3f} on"
+            number = f"{cut:.3f}".replace("-", "−")
+            return f"from a mean log-probability of {number} on"
         return ", ".join(sorted(group for group, quality in ordering.quality_of.items() if quality >= cut))

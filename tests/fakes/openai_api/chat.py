@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from typing import Any
 
 from aiohttp import web
@@ -59,15 +60,32 @@ class Chat:
         )
         luck = int(hashlib.sha256(f"{kind} {question}".encode()).hexdigest()[:8], 16) / 2**32
         right = self.state.oracle.get(question)
-        answer = (
-            right if right and luck < QUALITY[kind] else {"role": "assistant", "content": "I am not sure."}
-        )
+        knows = bool(right) and luck < QUALITY[kind]
+        answer = right if right and knows else {"role": "assistant", "content": "I am not sure."}
+        # Whether it knows is all that this model draws; what it says then follows.
+        chance = 1.0 if not right else QUALITY[kind] if knows else 1.0 - QUALITY[kind]
+        told = logprobs_of(answer, chance) if body.get("logprobs") else None
         if body.get("stream"):
-            return await _streamed(request, model, answer)
-        return web.json_response(completion_of(model, answer))
+            return await _streamed(request, model, answer, told)
+        return web.json_response(completion_of(model, answer, told))
 
 
-def completion_of(model: str, message: dict[str, Any]) -> dict[str, Any]:
+def logprobs_of(message: dict[str, Any], chance: float) -> dict[str, Any] | None:
+    """The words of an answer that is given with this chance, the first of which decides; none of calls."""
+    words = (message.get("content") or "").split(" ")
+    if message.get("tool_calls"):
+        return None
+    values = [math.log(chance), *[0.0] * (len(words) - 1)]
+    content = [
+        {"token": word, "logprob": value, "bytes": list(word.encode()), "top_logprobs": []}
+        for word, value in zip(words, values, strict=True)
+    ]
+    return {"content": content, "refusal": None}
+
+
+def completion_of(
+    model: str, message: dict[str, Any], logprobs: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A chat completion in the API's shape."""
     count = max(1, len(json.dumps(message)) // 4)
     return {
@@ -79,7 +97,7 @@ def completion_of(model: str, message: dict[str, Any]) -> dict[str, Any]:
             {
                 "index": 0,
                 "message": {"refusal": None, **message},
-                "logprobs": None,
+                "logprobs": logprobs,
                 "finish_reason": "tool_calls" if message.get("tool_calls") else "stop",
             }
         ],
@@ -127,7 +145,9 @@ _CHAT_FAULTS = {
 }
 
 
-async def _streamed(request: web.Request, model: str, message: dict[str, Any]) -> web.StreamResponse:
+async def _streamed(
+    request: web.Request, model: str, message: dict[str, Any], logprobs: dict[str, Any] | None
+) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
 
@@ -135,13 +155,14 @@ async def _streamed(request: web.Request, model: str, message: dict[str, Any]) -
         piece = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
         await response.write(b"data: " + json.dumps({**piece, "choices": choices, **more}).encode() + b"\n\n")
 
-    def choice(delta: dict[str, Any], finish: str | None = None) -> list[Any]:
-        return [{"index": 0, "delta": delta, "finish_reason": finish}]
+    def choice(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> list[Any]:
+        return [{"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish}]
 
     await send(choice({"role": "assistant", "content": ""}))
     await asyncio.sleep(0.02)
-    for word in (message.get("content") or "").split(" "):
-        await send(choice({"content": word + " "}))
+    for number, word in enumerate((message.get("content") or "").split(" ")):
+        told = {"content": [logprobs["content"][number]], "refusal": None} if logprobs else None
+        await send(choice({"content": word + " "}, told=told))
     for index, call in enumerate(message.get("tool_calls") or ()):
         function = call["function"]
         half = len(function["arguments"]) // 2

@@ -144,6 +144,9 @@ def test_an_evaluation_row_is_the_logged_call_with_arguments_in_one_form() -> No
     back = evaluation_row("r1", made["request"], made["response"], "c9", 3, parse_function_arguments=False)
     assert json.loads(back["request"]["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"id": 7}
     assert json.loads(encode_line(made)) == made
+    of_talk = evaluation_row("r1", request, answer, "c9", 3, True, "talk", 5.0)
+    assert {**made, "conversation": "talk", "timestamp": 5.0} == of_talk
+    assert evaluation_row("r1", request, answer, "c9", 3, True, None, 5.0) == made
 
 
 @pytest.mark.parametrize("parse", [True, False])

@@ -134,3 +134,20 @@ def test_scoring_changes_nothing_that_it_is_given() -> None:
     before = msgspec.json.encode([question, answer])
     scored(question, Prediction("i0", answer))
     assert msgspec.json.encode([question, answer]) == before
+
+
+@pytest.mark.parametrize(
+    ("told", "mean"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}]}, -1.0),
+        ({"content": None, "token_logprobs": [None, -2.0]}, -2.0),
+        ({"content": []}, None),
+        ({"content": [{"token": "a", "logprob": float("nan")}, {"token": "b"}, -7.0, True]}, -7.0),
+        ("loud", None),
+        (None, None),
+    ],
+)
+def test_how_sure_the_answer_was_is_kept_where_the_endpoint_told_it(told: Any, mean: float | None) -> None:
+    response = text("sunny")
+    response["choices"][0]["logprobs"] = told
+    assert scored(item(text("sunny")), Prediction("i0", response)).mean_logprob == mean

@@ -75,6 +75,25 @@ async def test_a_model_that_knows_the_bound_on_tokens_by_its_newer_name_gets_it_
     assert bounded["max_tokens"] == 7
 
 
+async def test_a_model_that_refuses_log_probabilities_is_asked_without_and_under_its_own_bound() -> None:
+    def older(body: dict[str, Any], number: int) -> Any:
+        if "logprobs" in body:
+            return failure(400, "logprobs are not supported with reasoning models")
+        if "max_tokens" in body:
+            return failure(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        return completion("hello")
+
+    async with ChatServer(older) as server, client(server) as asking:
+        for _ in range(2):
+            await asking.complete({**BODY, "logprobs": True, "max_tokens": 7})
+    assert [("logprobs" in b, "max_tokens" in b) for b in server.bodies] == [
+        (True, True),
+        (False, True),
+        (False, False),
+        (False, False),
+    ]
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from blocks.endpoints.chat_stream import StreamedCompletion
 from blocks.ports import Endpoint
 from flywheel.config import EvaluationConfig
 from flywheel.errors import EndpointRefused, TransientRemoteError
+from flywheel.evaluation.scoring import mean_logprob_of
 from tests.fakes.chat_server import ChatServer, break_off, completion
 from tests.fakes.openai_provider import OpenAIProvider
 
@@ -32,21 +34,24 @@ def always_right(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"q{n}": {"role": "assistant", **answer} for n in range(40)}
 
 
-async def streamed(answer: dict[str, Any]) -> Any:
+async def streamed(answer: dict[str, Any], **more: Any) -> Any:
     with OpenAIProvider(always_right(answer)) as provider:
         async with ChatClient(Endpoint(provider.url, "small-a"), STREAM) as client:
             for n in range(40):
-                got = await client.complete(body(f"q{n}"))
+                got = await client.complete({**body(f"q{n}"), **more})
                 if got.response["choices"][0]["message"]["content"] != "I am not sure. ":
                     return got
     raise AssertionError("the fake knew nothing")
 
 
 async def test_a_streamed_text_is_whole_with_usage_and_the_time_of_its_first_token() -> None:
-    answer = await streamed({"content": "Your parcel is in Bern."})
+    answer = await streamed({"content": "Your parcel is in Bern."}, logprobs=True)
     choice = answer.response["choices"][0]
     assert choice["message"]["content"] == "Your parcel is in Bern. "
     assert choice["finish_reason"] == "stop"
+    told = choice["logprobs"]["content"]
+    assert [entry["token"] for entry in told] == ["Your", "parcel", "is", "in", "Bern."]
+    assert mean_logprob_of(choice) == pytest.approx(math.log(0.2) / 5)
     assert answer.response["usage"]["total_tokens"] == 105
     assert 15 <= answer.ttft_ms <= answer.latency_ms
 

@@ -37,6 +37,8 @@ def generation(chat_format: ChatFormat, **changes: Any) -> Generation:
         ({"max_tokens": -3}, "max_tokens"),
         ({"seed": "x"}, "seed"),
         ({"stop": [1]}, "stop"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
         ({"tool_choice": "perhaps"}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
     ],
@@ -106,3 +108,20 @@ def test_what_follows_a_stop_string_is_cut_off(chat_format: ChatFormat) -> None:
     made = generation(chat_format, stop="END")
     made.answer, made.finish_reason = chat_format.encode_text("yes END no"), "stop"
     assert completion(made, BODY, chat_format)["choices"][0]["message"]["content"] == "yes"
+
+
+def test_log_probabilities_stand_beside_the_tokens_that_the_model_chose_itself(
+    chat_format: ChatFormat,
+) -> None:
+    body = {**BODY, "tools": TOOLS, "tool_choice": "required", "logprobs": True}
+    made = generation_of(body, chat_format, 500)
+    (end, *_) = chat_format.stop_ids
+    made.answer += [*chat_format.encode_text('go"}'), end]
+    made.logprobs, made.finish_reason = [-0.1, -0.2, -0.3, -0.4, -0.5], "stop"
+    told = completion(made, body, chat_format)["choices"][0]["logprobs"]["content"]
+    assert [(entry["token"], entry["logprob"]) for entry in told] == list(
+        zip('go"}', [-0.1, -0.2, -0.3, -0.4], strict=True)
+    )
+    assert bytes(told[0]["bytes"]) == b"g"
+    made.tells_logprobs = False
+    assert completion(made, body, chat_format)["choices"][0]["logprobs"] is None

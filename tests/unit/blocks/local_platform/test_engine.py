@@ -154,3 +154,25 @@ def test_an_abandoned_request_leaves_the_others_alone(engine: Engine) -> None:
     dropped.abandoned.set()
     assert ask(engine, ["Hi"], 4)
     assert dropped.finish_reason is None
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_log_probabilities_are_those_that_the_model_itself_gives_to_the_answer(
+    engine: Engine, folder: Path, temperature: float
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    made = [
+        Generation("toy", prompt(engine, q), 12, temperature=temperature, seed=1, tells_logprobs=q != "No")
+        for q in QUESTIONS
+    ]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for question, told in zip(QUESTIONS, run(engine, made), strict=True):
+        if question == "No":
+            assert told.logprobs == []
+            continue
+        ids = torch.tensor([[*told.prompt, *told.answer]])
+        with torch.inference_mode():
+            of_all = model(input_ids=ids).logits[0, len(told.prompt) - 1 : -1].log_softmax(-1)
+        expected = [float(row[token]) for row, token in zip(of_all, told.answer, strict=True)]
+        assert told.logprobs == pytest.approx(expected, abs=1e-3)
