@@ -11,7 +11,8 @@ from flywheel.candidates import deployment_name, fine_tune_name
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import RemoteJobCancelled, RemoteJobFailed
 from flywheel.results import Customization
-from tasks.curation import Reference, content_of
+from tasks.curation import Reference
+from tasks.dataset_keys import content_of
 from tasks.ledger import record, strike
 from tasks.parity import report_parity
 from tasks.progress import reporting

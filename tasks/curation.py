@@ -6,27 +6,21 @@ makes it, so that neither changed data, nor a changed setting, nor a mended func
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
-import flywheel.curation
-import flywheel.datasets
-import flywheel.records
 from blocks.connections import open_dataset_store, open_log_store, open_platform
-from blocks.datasets.dataset_manifest import content_of as content_in
-from blocks.datasets.dataset_manifest import read_manifest
 from blocks.endpoints.embedder import stored_embedder, vector_search
 from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.embeddings import embeddings_if
 from flywheel.curation.extraction import extract
 from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.intake import Intake
@@ -37,11 +31,11 @@ from flywheel.curation.validate_stage import validate
 from flywheel.curation.validation_report import telling_refusals
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
-from flywheel.errors import DatasetError
 from flywheel.history.carry import with_kept
 from flywheel.history.memory import kept_ids, read_kept
 from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
+from tasks.dataset_keys import embedder_key, key_of
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
 from tasks.watermark import watermark
@@ -127,29 +121,42 @@ async def validate_records(config: FlywheelConfig, extracted: Reference) -> Refe
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return validate(source, out, config.validation_config, progress)
 
-    return await find_or_make(config, "validated", _key([source], settings), make)
+    return await find_or_make(config, "validated", key_of([source], settings), make)
 
 
-@task(task_run_name="deduplicate", cache_policy=NO_CACHE)
+@task(
+    task_run_name="deduplicate",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
 async def deduplicate_records(config: FlywheelConfig, validated: Reference, history: Reference) -> Reference:
     """Merge repeats and name the groups that must stay together; see `flywheel.curation.deduplication`."""
     store = await open_dataset_store(config.connections)
     source = store.open(validated.ref)
     kept = kept_ids(read_kept(store.open(history.ref)))
-    settings = config.dedup_config.model_dump() | ({"kept": kept} if kept else {})
+    wanted = config.dedup_config.semantic.mode != "off"
+    settings = (
+        config.dedup_config.model_dump() | ({"kept": kept} if kept else {}) | embedder_key(config, wanted)
+    )
+    embedder = stored_embedder(config.icl_config.embedder, store)
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        return deduplicate(
-            source,
-            out,
-            config.dedup_config,
-            progress,
-            of_all_records(config),
-            frozenset(kept),
-            fixed=fixed_text_of(source, config.dedup_config),
-        )
+        fixed, of_all = fixed_text_of(source, config.dedup_config), of_all_records(config)
+        with embeddings_if(wanted, source, out, embedder, progress, fixed) as embeddings:
+            return deduplicate(
+                source,
+                out,
+                config.dedup_config,
+                progress,
+                of_all,
+                frozenset(kept),
+                fixed=fixed,
+                embeddings=embeddings,
+            )
 
-    return await find_or_make(config, "deduplicated", _key([source], settings), make)
+    return await find_or_make(config, "deduplicated", key_of([source], settings), make)
 
 
 @task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)
@@ -170,7 +177,7 @@ async def split_records(
             with telling_refusals(extracted.counts, validated.counts):
                 return split(source, out, config.data_split_config, progress)
 
-        return await find_or_make(config, "split", _key([source], settings), make)
+        return await find_or_make(config, "split", key_of([source], settings), make)
 
     near = config.dedup_config.similarity_threshold
 
@@ -184,25 +191,35 @@ async def split_records(
 
     settings |= {"history": config.history_config.model_dump(), "near": near}
     settings |= {"leave_out_fixed_text": config.dedup_config.leave_out_fixed_text}
-    return await find_or_make(config, "split", _key([records, source, memory], settings), make_with_history)
+    return await find_or_make(config, "split", key_of([records, source, memory], settings), make_with_history)
 
 
-@task(task_run_name="check leakage", cache_policy=NO_CACHE)
+@task(
+    task_run_name="check leakage",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
 async def require_no_leakage(
     config: FlywheelConfig, validated: Reference, assignment: Reference
 ) -> Reference:
     """Prove that evaluation is absent from training, or make it so; see `flywheel.curation.leakage`."""
     store = await open_dataset_store(config.connections)
     records, sides = store.open(validated.ref), store.open(assignment.ref)
-    settings = config.leakage_config.model_dump()
+    wanted = config.leakage_config.semantic.mode != "off"
+    settings = config.leakage_config.model_dump() | embedder_key(config, wanted)
     settings["leave_out_fixed_text"] = config.dedup_config.leave_out_fixed_text
+    embedder = stored_embedder(config.icl_config.embedder, store)
 
     def make(out: Path, progress: Progress) -> dict[str, Any]:
-        fixed = fixed_text_of(records, config.dedup_config)
-        of_all = of_all_records(config)
-        return check_leakage(records, sides, out, config.leakage_config, progress, of_all, fixed)
+        fixed, of_all = fixed_text_of(records, config.dedup_config), of_all_records(config)
+        with embeddings_if(wanted, records, out, embedder, progress, fixed) as embeddings:
+            return check_leakage(
+                records, sides, out, config.leakage_config, progress, of_all, fixed, embeddings
+            )
 
-    return await find_or_make(config, "checked", _key([records, sides], settings), make)
+    return await find_or_make(config, "checked", key_of([records, sides], settings), make)
 
 
 @task(task_run_name="build datasets", cache_policy=NO_CACHE)
@@ -217,7 +234,7 @@ async def build_base_and_training(
     def make(out: Path, progress: Progress) -> dict[str, Any]:
         return build_datasets(records, sides, out, config.data_split_config, progress)
 
-    return await find_or_make(config, "datasets", _key([records, sides], settings), make)
+    return await find_or_make(config, "datasets", key_of([records, sides], settings), make)
 
 
 @task(
@@ -254,7 +271,7 @@ async def build_icl_dataset(
         fixed = fixed_text_of(records, config.dedup_config)
         return build_icl(records, sides, out, icl, split, counter, context, progress, embedder, search, fixed)
 
-    return await find_or_make(config, "icl", _key([records, sides], settings), make, of=candidate.name)
+    return await find_or_make(config, "icl", key_of([records, sides], settings), make, of=candidate.name)
 
 
 async def find_or_make(
@@ -281,32 +298,6 @@ async def find_or_make(
     return Reference(name=found.name, uri=found.uri, counts=found.counts)
 
 
-def _key(parents: list[Path], settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "parents": [content_of(parent) for parent in parents],
-        "settings": settings,
-        "code": source_hash(flywheel.curation, flywheel.records, flywheel.datasets),
-    }
-
-
 def of_all_records(config: FlywheelConfig) -> dict[str, str]:
     """What every record of the run shares, and a rejected one is written with."""
     return {"workload_id": config.workload_id, "client_id": config.client_id}
-
-
-def content_of(dataset: Path, below: str = "") -> str:
-    """SHA-256 over the names and checksums of a published dataset's files, of those under `below` if given."""
-    manifest = read_manifest(dataset)
-    if manifest is None:
-        raise DatasetError(f"There is no dataset in {dataset}. Run again to make it.")
-    return content_in(manifest, below)
-
-
-def source_hash(*packages: ModuleType) -> str:
-    """SHA-256 over the source files of packages."""
-    digest = hashlib.sha256()
-    for package in packages:
-        for folder in sorted(package.__path__):
-            for path in sorted(Path(folder).rglob("*.py")):
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         be_lean()
 
     from blocks.connections import open_dataset_store, open_log_store
+    from blocks.endpoints.embedder import stored_embedder
     from blocks.logs.log_query import query_of
     from flywheel.cli.terminal import emit_json, progress_bars
     from flywheel.curation.output_directory import refuse_foreign
@@ -44,8 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with progress_bars(enabled=not arguments.json) as progress:
         log = asyncio.run(open_log_store(config))
-        erased = asyncio.run(open_dataset_store(config.connections)).erased()
-        manifest = curate(log.read(query_of(config), progress), out, config, counter_for(), progress, erased)
+        store = asyncio.run(open_dataset_store(config.connections))
+        embedder = stored_embedder(config.icl_config.embedder, store)
+        records = log.read(query_of(config), progress)
+        manifest = curate(records, out, config, counter_for(), progress, store.erased(), embedder)
     if arguments.json:
         emit_json({"out": str(out), **manifest})
     else:

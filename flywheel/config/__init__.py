@@ -16,7 +16,15 @@ from flywheel.config.analysis import (
     WorkloadThresholds,
 )
 from flywheel.config.base import Settings
-from flywheel.config.data import DataSplitConfig, DedupConfig, LeakageConfig, LogsConfig, ValidationConfig
+from flywheel.config.data import (
+    DataSplitConfig,
+    DedupConfig,
+    LeakageConfig,
+    LogsConfig,
+    SemanticDedupConfig,
+    SemanticLeakageConfig,
+    ValidationConfig,
+)
 from flywheel.config.decision import DecisionConfig
 from flywheel.config.endpoints import EmbedderConfig
 from flywheel.config.judge import JudgeConfig, JudgeMetricConfig
@@ -53,6 +61,8 @@ __all__ = [
     "PriceConfig",
     "ProductionEndpointConfig",
     "RedactionConfig",
+    "SemanticDedupConfig",
+    "SemanticLeakageConfig",
     "Settings",
     "ThresholdsConfig",
     "TrainingConfig",

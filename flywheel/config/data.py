@@ -72,6 +72,37 @@ class ValidationConfig(Settings):
     )
 
 
+class SemanticDedupConfig(Settings):
+    """Repeats in other words, found by the vectors of icl_config.embedder."""
+
+    mode: Literal["off", "report", "merge"] = Field(
+        default="off",
+        description="Compare requests under one system prompt and set of tools by meaning: 'report' counts and lists "
+        "those that mean the same, 'merge' keeps one record of each group of them. Needs icl_config.embedder.",
+    )
+    similarity_threshold: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Cosine of two requests' vectors from which they mean the same. It depends on the embedder: look "
+        "at the pairs that 'report' lists.",
+    )
+
+
+class SemanticLeakageConfig(Settings):
+    """Leaks in other words, found by the vectors of icl_config.embedder."""
+
+    mode: Literal["off", "report", "remove"] = Field(
+        default="off",
+        description="Compare evaluation items with training by meaning, under one system prompt and set of tools: "
+        "'report' lists the closest pairs, 'remove' takes those above the threshold for leaks, of which on_leak says "
+        "what becomes. Needs icl_config.embedder.",
+    )
+    similarity_threshold: float = Field(
+        default=0.95, gt=0, le=1, description="Cosine of two vectors from which a pair means the same."
+    )
+
+
 class DedupConfig(Settings):
     """When two requests count as the same."""
 
@@ -97,6 +128,9 @@ class DedupConfig(Settings):
         default=True,
         description="Leave a long text that many requests hold word for word (a template in the user's message) out "
         "where requests are compared: for repeats, for leakage, for near-copies among examples. Off: as they stand.",
+    )
+    semantic: SemanticDedupConfig = Field(
+        default=SemanticDedupConfig(), description="Repeats in other words; not looked for by default."
     )
     representative: Literal["newest", "oldest"] = Field(
         default="newest", description="Which record stands for its duplicates."
@@ -157,6 +191,9 @@ class LeakageConfig(Settings):
     )
     shingle_size: int = Field(
         default=4, ge=2, le=32, description="Length of a shingle for this check, in bytes."
+    )
+    semantic: SemanticLeakageConfig = Field(
+        default=SemanticLeakageConfig(), description="Leaks in other words; not looked for by default."
     )
     worst_pairs: int = Field(
         default=20, ge=0, le=1000, description="Closest pairs listed in the certificate."

@@ -128,6 +128,19 @@ class FlywheelConfig(Settings):
             raise ValueError(f"two candidates are named {twice[0]!r}; give each its own name")
         return self
 
+    @model_validator(mode="after")
+    def _meaning_needs_an_embedder(self) -> FlywheelConfig:
+        for name, mode in (
+            ("dedup_config", self.dedup_config.semantic.mode),
+            ("leakage_config", self.leakage_config.semantic.mode),
+        ):
+            if mode != "off" and not self.icl_config.embedder.base_url:
+                raise ValueError(
+                    f"{name}.semantic.mode is {mode!r}, which needs vectors: set icl_config.embedder.base_url and "
+                    "icl_config.embedder.model"
+                )
+        return self
+
     def training_for(self, candidate: CandidateConfig) -> TrainingConfig:
         """The candidate's own training settings, else the run's."""
         return candidate.training_config or self.training_config

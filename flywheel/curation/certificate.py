@@ -63,6 +63,7 @@ def certificate(
     closest: list[dict[str, Any]],
     removed: list[dict[str, Any]],
     fixed_text: Mapping[str, Any],
+    same_meaning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The document, its counts after the leaks were removed.
 
@@ -72,6 +73,7 @@ def certificate(
         rows_by_method: Rows that each method found to leak; a row may be found by several.
         closest: Pairs that remain; removed: pairs of which the training row was removed.
         fixed_text: What n-grams and shingles of training and validation rows were not taken of.
+        same_meaning: What a comparison by meaning found, where there was one.
     """
     sides = np.asarray(table["split"].to_pylist(), dtype=object)
     before = {side: int((sides == side).sum()) for side in SIDES}
@@ -92,6 +94,7 @@ def certificate(
         "thresholds": config.model_dump(),
         "methods": METHODS,
         "fixed_text_left_out": dict(fixed_text),
+        **({"same_meaning": dict(same_meaning)} if same_meaning else {}),
         "listed": "Pairs below a threshold are listed if the search met them, down to "
         f"{LISTED} of a threshold.",
         "notes": notes,

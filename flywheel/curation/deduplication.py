@@ -8,7 +8,7 @@ split. Within a cluster, near-duplicates under one system prompt and tool list a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,11 +23,13 @@ from flywheel.curation import conversations, exact_duplicates
 from flywheel.curation.arrow_columns import column
 from flywheel.curation.clusters import Clusters
 from flywheel.curation.conversations import connect_conversations
+from flywheel.curation.embeddings import Embeddings
 from flywheel.curation.exact_duplicates import ExactGroups, exact_groups
 from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.minhash import band_keys, choose_bands, signatures
 from flywheel.curation.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.rejected_rows import RejectedRows, write_rejected
+from flywheel.curation.same_meaning import find_same_meaning
 from flywheel.curation.schema import DEDUPLICATED, DEDUPLICATED_FILE
 from flywheel.curation.shingles import Bytes
 from flywheel.curation.side_by_side import side_by_side
@@ -44,6 +46,7 @@ from flywheel.progress import Progress
 Indices = npt.NDArray[np.int64]
 
 STAGE = "deduplicate"
+EXAMPLES = 20  # pairs in other words that are listed
 COLUMNS = ("answer_class", "context_hash", "roles", *exact_duplicates.COLUMNS, *conversations.COLUMNS)
 
 
@@ -56,6 +59,7 @@ def deduplicate(
     preferred: Collection[str] = (),
     refuse: Callable[[RejectedRows], None] = write_rejected,
     fixed: FixedText = NO_FIXED_TEXT,
+    embeddings: Embeddings | None = None,
 ) -> dict[str, Any]:
     """Write `deduplicated.parquet` and `rejected.jsonl` into `out`; the order of the records does not matter.
 
@@ -65,10 +69,12 @@ def deduplicate(
         preferred: Ids of records that stand for their duplicates before any other; a set.
         refuse: Writes what is left out, or sees to it that it gets written.
         fixed: Text that is not looked at where requests are compared.
+        embeddings: Of the validated table; they are compared as `config.semantic` says.
     Returns:
         `exact_duplicates`, `near_duplicates` and `invalid` (an id used twice), which with `kept` add up to the
         table's rows; `clusters`, `largest_cluster` (records kept in it), `teacher_noise`, and `fixed_text`, what was
-        not looked at of the distinct requests.
+        not looked at of the distinct requests; `same_meaning` where embeddings are compared. Those merged for their
+        meaning are among the `near_duplicates`.
     """
     table = read_columns(validated, COLUMNS)
     groups = exact_groups(table, config.representative, preferred)
@@ -78,10 +84,15 @@ def deduplicate(
         texts, left_out = _texts(validated, table, groups, config, fixed, file, _part(progress, 0, 40))
         table = table.select(["record_id", "timestamp", "answer_class", "request_hash"])
         merged = find_near_duplicates(texts, config, clusters, _part(progress, 40, 90))
+        keys, one_message = texts.merge_key, texts.one_message
         del texts  # a third of all the memory
-    kept = _kept(table, groups, clusters, merged)
+    merges, told = [merged], dict[str, Any]()
+    if embeddings is not None and config.semantic.mode != "off":
+        same, told = _same_meaning(table, groups, keys, one_message, clusters, merged, embeddings, config)
+        merges += [same] if config.semantic.mode == "merge" else []
+    kept = _kept(table, groups, clusters, merges)
     pq.write_table(kept, out / DEDUPLICATED_FILE)
-    rows, reasons, refused = _refused(table, groups, merged)
+    rows, reasons, refused = _refused(table, groups, merges)
     refuse(RejectedRows(validated, out, rows, reasons, constants))
     progress(STAGE, 100, 100)
     _, sizes = np.unique(codes(kept["cluster"]), return_counts=True)
@@ -92,6 +103,52 @@ def deduplicate(
         "largest_cluster": int(sizes.max(initial=0)),
         "teacher_noise": groups.teacher_noise,
         "fixed_text": fixed.report(left_out),
+        **({"same_meaning": told} if told else {}),
+    }
+
+
+def _same_meaning(
+    table: pa.Table,
+    groups: ExactGroups,
+    merge_key: Indices,
+    one_message: npt.NDArray[np.bool_],
+    clusters: Clusters,
+    merged: Merge,
+    embeddings: Embeddings,
+    config: DedupConfig,
+) -> tuple[Merge, dict[str, Any]]:
+    """Of what is left of near-duplicates the requests that mean the same, and what is told of them.
+
+    Requests of several messages are connected and not merged: the vector of a long history says little of the question.
+    """
+    settings = config.semantic
+    left = np.setdiff1d(np.arange(groups.representative.size), merged.member)
+    rows = groups.representative[left]
+    same = find_same_meaning(
+        left,
+        rows,
+        merge_key[left],
+        one_message[left],
+        embeddings,
+        settings.similarity_threshold,
+        clusters if settings.mode == "merge" else None,
+        EXAMPLES,
+    )
+    names = table["record_id"].combine_chunks()
+    closest = [
+        {
+            "record_ids": [names[int(groups.representative[request])].as_py() for request in pair],
+            "cosine": round(cosine, 4),
+        }
+        for cosine, *pair in same.closest
+    ]
+    return Merge(same.member, same.representative, same.cosine), {
+        "mode": settings.mode,
+        "similarity_threshold": settings.similarity_threshold,
+        "repeats": int(same.member.size),
+        "close_pairs": same.pairs,
+        "without_vector": int((~embeddings.known(rows)).sum()),
+        "closest_pairs": closest,
     }
 
 
@@ -171,12 +228,13 @@ def _byte_places(data: Bytes, offsets: Indices, characters: Indices) -> Indices:
     return np.asarray(np.minimum(found, offsets[1:]))
 
 
-def _kept(table: pa.Table, groups: ExactGroups, clusters: Clusters, merged: Merge) -> pa.Table:
+def _kept(table: pa.Table, groups: ExactGroups, clusters: Clusters, merges: Sequence[Merge]) -> pa.Table:
     weight = groups.weight.copy()
-    np.add.at(weight, merged.representative, groups.weight[merged.member])
-    names = _cluster_names(table, groups, clusters)
     keep = np.ones(weight.size, dtype=bool)
-    keep[merged.member] = False
+    for merged in merges:  # in their order: the representatives of one may be the members of the next
+        np.add.at(weight, merged.representative, weight[merged.member])
+        keep[merged.member] = False
+    names = _cluster_names(table, groups, clusters)
     rows = groups.representative[keep]
     chosen = table.select(["record_id", "timestamp", "answer_class"]).take(row_numbers(rows))
     columns = {
@@ -201,15 +259,18 @@ def _cluster_names(table: pa.Table, groups: ExactGroups, clusters: Clusters) -> 
 
 
 def _refused(
-    table: pa.Table, groups: ExactGroups, merged: Merge
+    table: pa.Table, groups: ExactGroups, merges: Sequence[Merge]
 ) -> tuple[Indices, list[tuple[str, str]], dict[str, int]]:
     """The rows that are left out, ascending, why each is (with the record that stands for it), and their counts."""
     every_row = np.arange(groups.request_of.size)
     kept_by = groups.representative[groups.request_of]  # of refused rows: overwritten below
     similarity = np.zeros(groups.representative.size, dtype=np.float32)
-    similarity[merged.member] = merged.similarity
     final = np.arange(groups.representative.size)
-    final[merged.member] = merged.representative
+    for merged in merges:
+        similarity[merged.member] = merged.similarity
+        final[merged.member] = merged.representative
+    in_other_words = np.zeros(groups.representative.size, dtype=bool)
+    in_other_words[[member for merged in merges[1:] for member in merged.member]] = True
     near_of = np.where(groups.request_of >= 0, final[groups.request_of], -1)
     bad_id = groups.request_of < 0
     exact = ~bad_id & (kept_by != every_row)
@@ -227,6 +288,8 @@ def _refused(
             return "exact_duplicate", f"The same request as record {names[int(kept_by[row])].as_py()}."
         keeper = names[int(groups.representative[near_of[row]])].as_py()
         share = similarity[groups.request_of[row]]
+        if in_other_words[groups.request_of[row]]:
+            return "near_duplicate", f"Means the same as record {keeper}: cosine {share:.3f} of vectors."
         return "near_duplicate", f"Similar to record {keeper}: Jaccard {share:.3f} of shingles."
 
     counts = {

@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 
 from flywheel.config import LeakageConfig
 from flywheel.curation.certificate import Closest, certificate
+from flywheel.curation.embeddings import Embeddings
 from flywheel.curation.evaluation_side import METHODS, EvaluationSide, Found
 from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.output_directory import CERTIFICATE_FILE
 from flywheel.curation.rejected_rows import RejectedRows, write_rejected
 from flywheel.curation.schema import ASSIGNMENT, ASSIGNMENT_FILE
+from flywheel.curation.semantic_leakage import SAME_MEANING, SemanticCheck
 from flywheel.curation.side_by_side import side_by_side
 from flywheel.curation.validated_table import flags, numbers, read_batches, row_numbers
 from flywheel.errors import LeakageError, TooFewRecordsError
@@ -51,11 +53,13 @@ def check_leakage(
     progress: Progress,
     constants: Mapping[str, str] | None = None,
     fixed: FixedText = NO_FIXED_TEXT,
+    embeddings: Embeddings | None = None,
 ) -> dict[str, Any]:
     """Write `assignment.parquet` without the rows that leak, `rejected.jsonl` with them, and `certificate.json`.
 
     Args:
         fixed: Text that n-grams and shingles are not taken of.
+        embeddings: Of the validated table; they are compared as `config.semantic` says.
     Returns:
         The certificate; among it are the counts `train`, `validation`, `evaluation` and `leaks_removed`.
     Raises:
@@ -64,25 +68,29 @@ def check_leakage(
     """
     table = pq.ParquetFile(assignment / ASSIGNMENT_FILE).read().sort_by("record_id").combine_chunks()
     sides = np.asarray(table["split"].to_pylist(), dtype=object)
-    position = np.full(int(numbers(table["row"]).max(initial=-1)) + 1, -1, dtype=np.int64)
-    position[numbers(table["row"])] = np.arange(table.num_rows)
+    rows = numbers(table["row"]).astype(np.int64)
     items = np.flatnonzero(sides == "evaluation")
-    evaluation = EvaluationSide(validated, numbers(table["row"])[items], config, fixed)
+    evaluation = EvaluationSide(validated, rows[items], config, fixed)
+    semantic = None
+    if embeddings is not None and config.semantic.mode != "off":
+        semantic = SemanticCheck(validated, rows[items], embeddings, config.semantic, config.worst_pairs)
 
     leaks: dict[int, Leak] = {}
-    rows_by_method = dict.fromkeys(METHODS, 0)
+    rows_by_method = dict.fromkeys([*METHODS, *([SAME_MEANING] if semantic and semantic.removes else [])], 0)
     closest = Closest(config.worst_pairs)
     removed = Closest(config.worst_pairs)
     done = 0
     left_out = LeftOut()
-    for places, found, cut in _compared(evaluation, _other_rows(validated, position, sides)):
-        for one in found:
+    for places, found, cut in _compared(evaluation, _other_rows(validated, rows, sides)):
+        meant = [semantic.found(rows[places])] if semantic else []
+        for one in [*found, *(meant if semantic and semantic.removes else [])]:
             hits = one.values >= one.threshold
             rows_by_method[one.method] += len(set(one.rows[hits].tolist()))
             _keep_strongest(leaks, one, places, items, hits)
         leaking = np.array([place in leaks for place in places.tolist()], dtype=bool)
-        for one in found:
-            for list_of_pairs, chosen in ((removed, leaking[one.rows]), (closest, ~leaking[one.rows])):
+        for one in [*found, *meant]:
+            left = semantic.closest if semantic and one.method == SAME_MEANING else closest
+            for list_of_pairs, chosen in ((removed, leaking[one.rows]), (left, ~leaking[one.rows])):
                 list_of_pairs.add(
                     one.method, items[one.items[chosen]], places[one.rows[chosen]], one.values[chosen]
                 )
@@ -113,6 +121,7 @@ def check_leakage(
         closest=closest.pairs(table),
         removed=removed.pairs(table),
         fixed_text=fixed.report(left_out),
+        same_meaning=semantic.report(table) if semantic else None,
     )
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     (out / CERTIFICATE_FILE).write_text(text, encoding="utf-8")
@@ -134,9 +143,11 @@ def _compared(
 
 
 def _other_rows(
-    validated: Path, position: Indices, sides: npt.NDArray[np.object_]
+    validated: Path, rows: Indices, sides: npt.NDArray[np.object_]
 ) -> Iterator[tuple[Indices, pa.RecordBatch]]:
-    """Yield the training and validation rows, with their positions in the assignment."""
+    """Yield the training and validation rows, with their positions in the assignment, of which `rows` are the rows."""
+    position = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
+    position[rows] = np.arange(rows.size)
     for first, batch in read_batches(validated, ["text", "roles", "request_hash"], rows=BATCH_ROWS):
         places = position[first : first + batch.num_rows]
         wanted = np.flatnonzero(places >= 0)

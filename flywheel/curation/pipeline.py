@@ -16,6 +16,7 @@ from flywheel import __version__
 from flywheel.config import FlywheelConfig
 from flywheel.curation.batches import LogBatch
 from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.embeddings import embeddings_if
 from flywheel.curation.extraction import extract
 from flywheel.curation.fixed_text import FixedText
 from flywheel.curation.fixed_text_search import fixed_text_of
@@ -29,6 +30,7 @@ from flywheel.curation.split import split
 from flywheel.curation.validate_stage import FEW_RECORDS, Validation
 from flywheel.curation.validation_report import telling_refusals
 from flywheel.datasets.build import build_datasets
+from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.icl import build_icl
 from flywheel.errors import DataError
 from flywheel.progress import Progress
@@ -49,6 +51,7 @@ def curate(
     counter: TokenCounter,
     progress: Progress,
     erased: Collection[str] = (),
+    embedder: Embedder | None = None,
 ) -> dict[str, Any]:
     """Extract, validate, deduplicate, split, check for leakage and write the datasets.
 
@@ -57,12 +60,14 @@ def curate(
         out: The directory to leave; see `flywheel.curation.output_directory`.
         counter: Counts tokens for the in-context examples.
         erased: Ids of records that are left out without their content.
+        embedder: Makes the vectors for comparisons by meaning, where the settings ask for any.
 
     Returns:
         The manifest.
 
     Raises:
-        ConfigError: `out` is not to be written to.
+        ConfigError: `out` is not to be written to, or there is no embedder where one is needed.
+        RemoteError: The embedder failed; nothing is left behind.
         DataError: The records do not allow it; nothing is left behind.
         OSError: The disk is full or read-only; nothing is left behind.
     """
@@ -79,12 +84,23 @@ def curate(
         ):  # as large as the log; the validated table has it all
             part.unlink()
         fixed = fixed_text_of(validated, config.dedup_config)
+        by_meaning = {config.dedup_config.semantic.mode, config.leakage_config.semantic.mode} != {"off"}
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
-        with _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse:
+        with (
+            _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse,
+            embeddings_if(by_meaning, validated, work, embedder, progress, fixed) as embeddings,
+        ):
             steps.run(
                 "deduplicate",
                 lambda to: deduplicate(
-                    validated, to, config.dedup_config, progress, of_all, refuse=refuse, fixed=fixed
+                    validated,
+                    to,
+                    config.dedup_config,
+                    progress,
+                    of_all,
+                    refuse=refuse,
+                    fixed=fixed,
+                    embeddings=embeddings,
                 ),
             )
             with telling_refusals(steps.counts["extract"], steps.counts["validate"]):
@@ -94,7 +110,14 @@ def curate(
             steps.run(
                 "leakage",
                 lambda to: check_leakage(
-                    validated, work / "split", to, config.leakage_config, progress, of_all, fixed
+                    validated,
+                    work / "split",
+                    to,
+                    config.leakage_config,
+                    progress,
+                    of_all,
+                    fixed,
+                    embeddings,
                 ),
             )
         checked = work / "leakage"

@@ -21,6 +21,7 @@ from flywheel.errors import ConfigError, DataError
 from tasks.curation import CuratedData, Reference
 from tasks.runs import begin_run
 from tests.fakes.gpu_platform import GpuPlatformServer
+from tests.fakes.openai_provider import OpenAIProvider
 from tests.reading import logged_records
 
 pytestmark = [
@@ -68,6 +69,15 @@ def with_cluster(config: FlywheelConfig, log: Path, cluster: str) -> FlywheelCon
     )
 
 
+def by_meaning(config: FlywheelConfig, provider: OpenAIProvider) -> FlywheelConfig:
+    settings = {
+        "dedup_config": {"semantic": {"mode": "merge", "similarity_threshold": 0.99}},
+        "leakage_config": {"semantic": {"mode": "remove", "similarity_threshold": 0.99}},
+        "icl_config": {"embedder": {"base_url": provider.url, "model": "embed"}},
+    }
+    return FlywheelConfig.model_validate(config.model_dump() | settings)
+
+
 async def rows(config: FlywheelConfig, reference: Reference, pattern: str) -> pa.Table:
     store = await open_dataset_store(config.connections)
     return pa.concat_tables([pq.read_table(path) for path in sorted(store.open(reference.ref).glob(pattern))])
@@ -82,10 +92,17 @@ async def files(config: FlywheelConfig, reference: Reference) -> dict[str, bytes
 async def test_a_cluster_of_processes_gives_the_datasets_of_one_machine_row_for_row(
     config: FlywheelConfig, log: Path, gpu_platform: GpuPlatformServer
 ) -> None:
-    alone = with_cluster(config, log, "")
-    apart = with_cluster(config, log, os.environ.get("FLYWHEEL_TEST_CLUSTER", "dask"))  # or "ray"
-    one = await curated("one", alone)
-    many = await curated("many", apart)
+    with OpenAIProvider() as provider:
+        config = by_meaning(config, provider)
+        alone = with_cluster(config, log, "")
+        apart = with_cluster(config, log, os.environ.get("FLYWHEEL_TEST_CLUSTER", "dask"))  # or "ray"
+        one = await curated("one", alone)
+        asked = len(provider.requests("POST", "/v1/embeddings"))
+        many = await curated("many", apart)
+        # deduplication, the leakage check and the second run: the same texts, embedded once
+        assert len(provider.requests("POST", "/v1/embeddings")) == asked > 0
+    assert many.assignment.counts == one.assignment.counts
+    assert many.assignment.counts["same_meaning"]["mode"] == "remove"
 
     table = await rows(alone, one.validated, "validated-*.parquet")
     assert table.num_rows > 500
