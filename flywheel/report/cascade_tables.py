@@ -44,16 +44,15 @@ def cascade_rows(run: RunResult) -> list[Row]:
                 "result": OUTCOMES[cascade.outcome],
                 "could keep": _kept(cascade),
                 "score of that": _quality(cascade),
-                COST: _cost(cascade, currency),
+                COST: _cost(cascade, run, currency),
                 "n": cascade.n,
                 "unscored": cascade.unscored,
-                "cut": cell(cascade.cut, 500),
-                "why": cell(cascade.reason, 500),
+                "why": cell(cascade.reason, 500)
+                + (f" Kept: {cell(cascade.cut, 500)}." if cascade.cut else ""),
             }
             for cascade in (run.analysis.cascades if run.analysis else ())
         ],
         COST,
-        "cut",
     )
 
 
@@ -113,11 +112,23 @@ def _quality(cascade: Cascade) -> str:
     return figure(cascade.chosen.quality, 3) + _interval(cascade.chosen.interval)
 
 
-def _cost(cascade: Cascade, currency: str) -> str:
+def _cost(cascade: Cascade, run: RunResult, currency: str) -> str:
+    """Beside what production alone costs."""
     if cascade.outcome not in ("useful", "everything") or cascade.chosen is None:
         return UNKNOWN
     cost = cascade.chosen.cost_per_request
-    return money(None if cost is None else 1000 * cost, currency)
+    if cost is None or run.analysis is None:
+        return UNKNOWN
+    alone = next(
+        (
+            costs.production_per_request
+            for costs in run.analysis.costs
+            if (costs.candidate, costs.eval_type) == (cascade.candidate, cascade.eval_type)
+        ),
+        None,
+    )
+    beside = f" (production {money(1000 * alone, currency)})" if alone is not None else ""
+    return money(1000 * cost, currency) + beside
 
 
 def _first(one: Trajectories) -> str:

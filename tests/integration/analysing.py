@@ -31,13 +31,13 @@ from tasks.curation import (
     deduplicate_records,
     extract_records,
     require_no_leakage,
-    split_records,
     validate_records,
 )
 from tasks.evaluation import evaluate
 from tasks.history import history_of_data, recall_history, remember
 from tasks.production import ask_production_again
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation
+from tasks.splitting import split_records
 from tests.fakes.chat_server import ChatServer, completion
 
 Respond = Callable[[dict[str, Any], int], Any]
@@ -50,10 +50,13 @@ def question(number: int) -> str:
     return f"{number} {' '.join(words)}"
 
 
-def write_log(folder: Path, numbers: range, repeats: int = 0, system: str = "") -> Path:
+def write_log(
+    folder: Path, numbers: range, repeats: int = 0, system: str = "", a_conversation: int = 1
+) -> Path:
     """One call an hour; the first `repeats` questions are asked a second time, every fifth of these answered anew.
 
-    `system` is the system prompt of all of them, none where it is empty.
+    `system` is the system prompt of all of them, none where it is empty. With `a_conversation` above 1, so many calls
+    after each other bear the id of one conversation.
     """
     folder.mkdir(parents=True)
     lines = []
@@ -73,17 +76,23 @@ def write_log(folder: Path, numbers: range, repeats: int = 0, system: str = "") 
             },
             "response": completion(answer, model="large"),
         }
+        if a_conversation > 1:
+            record["conversation_id"] = f"talk {number // a_conversation}"
         lines.append(json.dumps(record))
     (folder / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
 
 
 def answering(right: Callable[[int], bool]) -> Respond:
-    """Answers a question as production did where `right` says so."""
+    """Answers a question as production did where `right` says so, and is the surer of itself where it does."""
 
     def respond(body: dict[str, Any], _: int) -> dict[str, Any]:
         number = int(body["messages"][-1]["content"].split()[0])
-        return completion(f"answer {number}" if right(number) else "no idea")
+        answer = completion(f"answer {number}" if right(number) else "no idea")
+        if body.get("logprobs"):
+            logprob = -0.01 if right(number) else -2.0
+            answer["choices"][0]["logprobs"] = {"content": [{"token": "answer", "logprob": logprob}]}
+        return answer
 
     return respond
 

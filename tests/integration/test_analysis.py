@@ -57,8 +57,12 @@ async def test_a_candidate_that_answers_like_production_is_surfaced_with_what_it
     assert analysis.kpis.turn_around_seconds is not None
 
 
-async def test_every_verdict_can_be_computed_again_from_what_is_stored(tmp_path: Path) -> None:
-    config = settings(tmp_path, write_log(tmp_path / "log", range(150)))
+async def test_every_verdict_cascade_and_conversation_can_be_computed_again_from_what_is_stored(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path / "log", range(150), a_conversation=2)
+    config = settings(tmp_path, log, evaluation_config=EvaluationConfig(logprobs=True))
+    config = with_overrides(config, {"analysis_config.thresholds.margin": 0.3})
     result, analysis = await whole_run("run-1", config, answering(lambda number: number % 4 != 0))
     for verdict, evaluation in zip(analysis.verdicts, result.candidates[0].evaluations, strict=True):
         assert evaluation.primary == verdict.metric
@@ -66,6 +70,31 @@ async def test_every_verdict_can_be_computed_again_from_what_is_stored(tmp_path:
             evaluation.scores[verdict.metric].value
         )  # every item stands for one call
         assert verdict.difference.value == pytest.approx(verdict.score - 1)
+    of_base = [cascade for cascade in analysis.cascades if cascade.eval_type == "base-eval"]
+    assert [cascade.signal for cascade in of_base] == ["request length", "confidence"]
+    length, sure = of_base
+    base, costs = result.candidates[0].evaluations[0], analysis.costs[0]
+    assert costs.per_request is not None
+    assert costs.production_per_request is not None
+    for cascade in of_base:
+        assert cascade.points[-1].quality == pytest.approx(base.scores[cascade.metric].value)
+        assert cascade.points[-1].cost_per_request == pytest.approx(costs.per_request)
+    assert (length.outcome, sure.outcome) == ("no_useful_cut", "useful")
+    assert sure.chosen is not None
+    right = base.scores["exact_match"].value  # who is sure is right word for word
+    assert (sure.chosen.share, sure.chosen.quality) == (pytest.approx(right), 1.0)
+    assert sure.chosen.cost_per_request == pytest.approx(
+        costs.per_request + (1 - sure.chosen.share) * costs.production_per_request
+    )
+    whole, _ = analysis.trajectories
+    assert (whole.conversations, whole.steps, whole.metric) == (30, 60, "exact_match")
+    # An even number begins each conversation, and only even ones are answered wrongly.
+    assert whole.all_agree.value == whole.agreeing.value
+    assert whole.first_divergence == [pytest.approx(30 * (1 - (whole.all_agree.value or 0)))]
+    store = await open_dataset_store(config.connections)
+    with contextlib.closing(await open_run_store(config.connections)) as runs, disable_run_logger():
+        again = await asyncio.to_thread(drawn_again, result, store, runs)
+    assert (again.cascades, again.trajectories) == (analysis.cascades, analysis.trajectories)
 
 
 async def test_the_command_draws_every_conclusion_again_and_names_one_that_its_answers_do_not_give(

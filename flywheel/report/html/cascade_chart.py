@@ -66,7 +66,7 @@ def cascade_chart(cascades: Sequence[Cascade], title: str) -> Markup:
         parts.append(el("text", cascade.signal, x=_LEFT + 15 + 135 * number, y=13))
     for target in {cascade.target for cascade in cascades}:
         parts.append(
-            el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_up(target), y2=_up(target), class_="ceiling")
+            el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_up(target), y2=_up(target), class_="target")
         )
     for cascade in cascades:
         parts += _chosen(cascade, COLOURS.get(cascade.signal, "a"))

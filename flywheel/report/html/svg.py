@@ -21,7 +21,7 @@ svg .axis{stroke:#8a949e;stroke-width:1}
 svg .track{fill:#edf0f3}
 svg .whisker{stroke:#1c2430;stroke-width:1.5}
 svg .front{stroke:#5c6773;stroke-width:1.5;stroke-dasharray:5 4;fill:none}
-svg .ceiling{stroke:#b3261e;stroke-width:1.5;stroke-dasharray:3 3}
+svg .ceiling,svg .target{stroke:#b3261e;stroke-width:1.5;stroke-dasharray:3 3}
 svg .a{fill:#7a869a;stroke:#7a869a} svg .b{fill:#b7791f;stroke:#b7791f} svg .c{fill:#1667b7;stroke:#1667b7}
 svg .p{fill:#b3261e;stroke:#b3261e}
 svg .line{fill:none;stroke-width:2} svg .bar{stroke:none} svg .soft{fill-opacity:.35;stroke:none}
@@ -29,7 +29,8 @@ svg .band{fill-opacity:.15;stroke:none}
 svg .label{fill:#fff;font-weight:600;stroke:none}
 @media (prefers-color-scheme:dark){
 svg text{fill:#e4e8ec} svg .muted{fill:#9aa6b2} svg .grid{stroke:#333c46} svg .axis{stroke:#6b7680}
-svg .track{fill:#262e37} svg .whisker{stroke:#e4e8ec} svg .front{stroke:#9aa6b2} svg .ceiling{stroke:#ff8a80}
+svg .track{fill:#262e37} svg .whisker{stroke:#e4e8ec} svg .front{stroke:#9aa6b2}
+svg .ceiling,svg .target{stroke:#ff8a80}
 svg .a{fill:#9aa6b8;stroke:#9aa6b8} svg .b{fill:#e0a84e;stroke:#e0a84e} svg .c{fill:#6cb2f5;stroke:#6cb2f5}
 svg .p{fill:#ff8a80;stroke:#ff8a80} svg .label{fill:#10151a}
 }

@@ -111,10 +111,19 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "stop 40",
         "no choice has content or tool calls",
         "of which production answered 4 in more than one way",
+        "nothing is routed, and there is no router",
+        "useful cut",
+        "46.5 % [38, 55]",
+        "0.985 [0.91, 1.00]",
+        "1.10 USD",
+        "too few items",
+        "0.582 [0.32, 0.81]",
+        "2.4 of 3.5",
+        "1: 3, 3: 2",
     ):
         assert words in elements.shown, words
     charts = [a for tag, a in elements.found if tag == "svg"]
-    assert len(charts) == 6  # scores, two of quality against cost, a curve, latency, funnel
+    assert len(charts) == 7  # scores, two of quality against cost, a cascade, a curve, latency, funnel
 
 
 def test_a_verdict_leads_to_its_items_and_each_item_has_an_address(elements: Elements) -> None:
@@ -131,6 +140,7 @@ def test_what_a_run_does_not_have_is_said_to_be_missing() -> None:
         "No candidate has a score. no log",
         "No verdict was reached",
         "No costs were computed",
+        "No signal tells this run's answers apart",
         "No judge was asked",
         "Evaluation items: gone.",
         "No candidate was fine-tuned",

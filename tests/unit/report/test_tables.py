@@ -102,11 +102,18 @@ def test_the_summary_and_the_document_tell_what_a_lead_follows_and_how_far_the_j
         "share of traffic with a workload id",
         "98\\.0 %",
         "2\\.0 hours",
+        "46\\.5 %",
+        "too few items",
+        "2\\.4 of 3\\.5",
+        "nothing is routed",
     ):
         assert figure in page
     small, broken = results_document(run)[:2]
     assert (small["customization"]["job"], small["customization"]["adapter"]) == ("j", "/jobs/j/adapter")
     assert broken["customization"] is None
+    by_answers, by_length = small["conclusions"]["cascades"]
+    assert (by_answers["chosen"]["share"], len(by_length["points"])) == (0.465, 10)
+    assert small["conclusions"]["trajectories"][0]["first_divergence"] == [3, 0, 2]
     (health,) = small["conclusions"]["judge_health"]
     assert (health["kappa"], health["no_answer"]) == (0.62, 1)
     (comparison,) = small["conclusions"]["comparisons"]
