@@ -13,12 +13,14 @@ from flywheel.results import EvalItem
 class Endpoint(msgspec.Struct, frozen=True):
     """A model that answers over the OpenAI chat protocol at `{base_url}/chat/completions`.
 
-    `api_key_env` names the environment variable that holds the key; the key itself never travels.
+    `api_key_env` names the environment variable that holds the key; the key itself never travels. `revision` changes
+    with the weights that answer, where the platform can tell; empty: address and name are all that is known of them.
     """
 
     base_url: str
     model: str
     api_key_env: str | None = None
+    revision: str = ""
 
 
 class FineTuneRequest(msgspec.Struct, frozen=True):

@@ -44,7 +44,8 @@ class Prediction(msgspec.Struct, frozen=True):
     value in [0, 1] for each metric that applies; a metric that applies but could not be computed is None.
     `tool_calls` are the answer's calls as `{"name", "arguments"}`, arguments as an object where they are one.
     `ttft_ms` is the time to the first token, where answers were streamed. `mean_logprob` is the mean natural
-    logarithm of the probabilities that the model gave to the answer's tokens, where the endpoint told them.
+    logarithm of the probabilities that the model gave to the answer's tokens, where the endpoint told them. `reused`
+    is the run that asked, where it was an earlier one; such an answer has no times.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Prediction(msgspec.Struct, frozen=True):
     tool_calls: list[dict[str, Any]] = []
     ttft_ms: float | None = None
     mean_logprob: float | None = None
+    reused: str = ""
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -94,6 +96,8 @@ class Usage(msgspec.Struct, frozen=True):
     """What the answers cost to make. Means and percentiles are per answered item; times are in milliseconds.
 
     The time to the first token is known only where answers were streamed. `finish_reasons` counts how answers ended.
+    `reused` of the answers are those of earlier runs, `reused_tokens_in` and `reused_tokens_out` their part of the
+    tokens, which were not asked for again; no time is theirs.
     """
 
     answered: int = 0
@@ -110,6 +114,9 @@ class Usage(msgspec.Struct, frozen=True):
     tokens_out_p50: float | None = None
     tokens_out_p95: float | None = None
     finish_reasons: dict[str, int] = {}
+    reused: int = 0
+    reused_tokens_in: int = 0
+    reused_tokens_out: int = 0
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -119,8 +126,9 @@ class Evaluation(msgspec.Struct, frozen=True):
     its end, and why; `scores` is then empty or partial. Times are ISO 8601 in UTC. `runtime_seconds` is how long asking
     took, without the scoring; None where an earlier attempt asked some of the items. `specialist` is where the items
     and the predictions of a specialist evaluation set are, whose scores are among `scores` as `specialist/<metric>`.
-    `in_context` is where the items lie with the examples that they were asked with. `notes` are sentences on scores
-    that could not be computed of some answers, or on items that could not be asked in this way.
+    `in_context` is where the items lie with the examples that they were asked with. `answerer` is a digest of what is
+    known of the model that answered: two evaluations with the same one asked the same model. `notes` are sentences on
+    scores that could not be computed of some answers, or on items that could not be asked in this way.
     """
 
     eval_type: EvalType
@@ -138,6 +146,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     error: str | None = None
     specialist: str | None = None
     in_context: str | None = None
+    answerer: str = ""
     notes: list[str] = []
 
 

@@ -25,6 +25,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.item_file import ids_of
 from flywheel.evaluation.predictions import places_answered_before
 from flywheel.evaluation.replay import Replay, replay, summary_of_overrides
+from flywheel.evaluation.reuse import reuse_remarks
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
 from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
@@ -34,6 +35,7 @@ from tasks.platform_evaluation import asked_by_platform, evaluating_platform, re
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 from tasks.retry_delays import PLATFORM_SECONDS
+from tasks.reused_answers import answerer_of, reuse_answers
 
 ITEMS_FILE = "eval_data.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -48,6 +50,7 @@ HOW_TO_ASK = {
     "max_attempts",
     "confidence_level",
     "extra_items",
+    "reuse_answers",
 }
 """Settings that change no answer: a resumed run may have others and keeps its answers."""
 
@@ -82,6 +85,9 @@ async def evaluate(
     content = content_hash((icl or datasets).name, endpoint.model, what_decides_answers)
     name = f"{run_id}-{slug(candidate.name)}-{eval_type}-{content}"
     partial = store.scratch(name) / PREDICTIONS_FILE
+    answerer = answerer_of(candidate, endpoint) if settings.evaluator == "flywheel" else ""
+    if settings.reuse_answers and answerer:
+        await reuse_answers(run_id, config, store, answerer, asked, partial)
     answered = await asyncio.to_thread(places_answered_before, partial, set(ids_of(asked)))
     started, clock = datetime.now(UTC), time.monotonic()
     platform = await evaluating_platform(config) if settings.evaluator != "flywheel" else None
@@ -102,10 +108,10 @@ async def evaluate(
             async with ChatClient(endpoint, settings, key=key) as client:
 
                 async def ask(item: EvalItem) -> Answer:
-                    told = (
-                        {"logprobs": True} if settings.logprobs else {}
-                    )  # no override: it changes no answer
-                    return await client.complete({**replayed(item).body, **told})
+                    body = replayed(item).body
+                    if settings.logprobs:
+                        body["logprobs"] = True  # no override: it changes no answer
+                    return await client.complete(body)
 
                 stage = f"{candidate.name} {eval_type}"
                 predictions = await run_evaluation(
@@ -130,6 +136,8 @@ async def evaluate(
         runtime_seconds=None if answered else asking,  # of what an earlier attempt asked it is not known
         primary=config.metrics_config.primary,
     )
+    evaluation = msgspec.structs.replace(evaluation, answerer=answerer)
+    notes = [*reuse_remarks(evaluation), *notes]
     if icl is None:
         return msgspec.structs.replace(evaluation, notes=notes)
     return msgspec.structs.replace(

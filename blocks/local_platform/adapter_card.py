@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from pathlib import Path
 
 import msgspec
 
-from blocks.local_platform.job_files import JobSpec, JobStatus
+from blocks.local_platform.job_files import CARD_FILE, JobSpec, JobStatus
 from blocks.local_platform.model_files import weights_hash
 
+WEIGHTS_FILE = "adapter_model.safetensors"
 PACKAGES = ("torch", "transformers", "peft")
+
+
+def adapter_revision(folder: Path) -> str:
+    """SHA-256 over the weights of an adapter and the hash of its base's: what is merged and answers."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS_FILE, CARD_FILE):
+        path = folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        if name == CARD_FILE and content:
+            content = msgspec.json.decode(content, type=_Base).base_weights_sha256.encode()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+class _Base(msgspec.Struct):
+    base_weights_sha256: str = ""
 
 
 def write_card(path: Path, spec: JobSpec, status: JobStatus, rows: int) -> None:

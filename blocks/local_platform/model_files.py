@@ -70,6 +70,16 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def revision(folder: Path) -> str:
+    """Changes with the model's files, by their names, sizes and times: hashing weights takes minutes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.is_file():
+            seen = path.stat()
+            digest.update(f"{path.name}:{seen.st_size}:{seen.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
 class TokenizerFileCounter:
     """Counts with the model's own tokenizer. The file is read at the first count."""
 

@@ -6,7 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from blocks.local_platform import model_files
+from blocks.local_platform.adapter_card import adapter_revision
 from blocks.local_platform.deployments import Deployments
 from blocks.local_platform.fine_tunes import FineTunes, failures_named
 from blocks.local_platform.job_files import JobSpec, data_hash
@@ -54,9 +57,10 @@ class LocalPlatform:
         folder = await self._folder(candidate.model, progress)
         with failures_named(name):
             context = await self.context_length(candidate)
-            return await self._deployments.get_or_create(
+            endpoint = await self._deployments.get_or_create(
                 _safe(name), candidate.model, folder, context, progress
             )
+        return msgspec.structs.replace(endpoint, revision=model_files.revision(folder))
 
     async def fine_tune(self, request: FineTuneRequest, progress: Progress) -> Customization:
         """Train in a process of its own; completed: returned, running: adopted, interrupted: resumed."""
@@ -80,7 +84,11 @@ class LocalPlatform:
         """Merge the adapter into a copy of the base and serve it beside that."""
         if customization.adapter is None or customization.model is None:
             raise RemoteRejected(f"The fine-tune {customization.job!r} left no adapter; run it again.")
-        return await self._deployments.load_adapter(_safe(name), customization.model, customization.adapter)
+        endpoint = await self._deployments.load_adapter(
+            _safe(name), customization.model, customization.adapter
+        )
+        revision = await asyncio.to_thread(adapter_revision, Path(customization.adapter))
+        return msgspec.structs.replace(endpoint, revision=revision)
 
     async def shut_down(self, name: str) -> None:
         """Stop the server and see its process gone. A deployment that does not exist is no error."""

@@ -159,6 +159,11 @@ class EvaluationConfig(Settings):
         default=512, ge=1, description="Longest answer, in tokens, where the logged request set no bound."
     )
     confidence_level: float = Field(default=0.95, gt=0.5, lt=1, description="Level of every interval.")
+    reuse_answers: bool = Field(
+        default=False,
+        description="Take answers of earlier runs of the workload in place of asking again: of the same model at the "
+        "same address, to the same request, at temperature 0 alone. They are counted, and have no latencies.",
+    )
     extra_items: str = Field(
         default="",
         description="JSONL file of further items, such as `flywheel divergent RUN --export` writes. They are asked as "

@@ -156,7 +156,7 @@ def _binary(metric: str, values: Sequence[float | None]) -> bool:
 
 def usage_of(predictions: Iterable[Prediction]) -> Usage:
     """Tokens and latency of the answers. Tokens are sums over those answers that state them."""
-    answered = errors = 0
+    answered = errors = reused = reused_in = reused_out = 0
     seen: dict[str, list[float]] = {name: [] for name in ("latency_ms", "ttft_ms", "tokens_in", "tokens_out")}
     reasons: Counter[str] = Counter()
     for prediction in predictions:
@@ -164,6 +164,10 @@ def usage_of(predictions: Iterable[Prediction]) -> Usage:
         if prediction.response is None:
             continue
         answered += 1
+        if prediction.reused:
+            reused += 1
+            reused_in += prediction.tokens_in or 0
+            reused_out += prediction.tokens_out or 0
         if prediction.finish_reason:
             reasons[prediction.finish_reason] += 1
         for name, values in seen.items():
@@ -186,6 +190,9 @@ def usage_of(predictions: Iterable[Prediction]) -> Usage:
         tokens_out_p50=percentile(tokens_out, 0.5),
         tokens_out_p95=percentile(tokens_out, 0.95),
         finish_reasons=dict(reasons.most_common()),
+        reused=reused,
+        reused_tokens_in=reused_in,
+        reused_tokens_out=reused_out,
     )
 
 

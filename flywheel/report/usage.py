@@ -10,6 +10,8 @@ from flywheel.results import EVAL_TYPES, RunResult, Usage
 USAGE_TITLE = "How answers came (p50 / p95)"
 FIRST_TOKEN = "time to first token"
 """Known only where answers were streamed."""
+REUSED = "reused"
+"""Answers of earlier runs, which have no times; only where such answers were allowed and there were any."""
 
 
 def usage_rows(run: RunResult) -> list[Row]:
@@ -20,13 +22,14 @@ def usage_rows(run: RunResult) -> list[Row]:
         for evaluation in sorted(candidate.evaluations, key=lambda e: EVAL_TYPES.index(e.eval_type))
         if (usage := evaluation.usage).answered or usage.errors
     ]
-    return without_empty(rows, FIRST_TOKEN)
+    return without_empty(rows, FIRST_TOKEN, REUSED)
 
 
 def usage_cells(usage: Usage) -> Row:
     """The cells of one evaluation."""
     return {
         "answers": usage.answered,
+        REUSED: usage.reused or "",
         "errors": usage.errors,
         "latency": _both(milliseconds(usage.latency_ms_p50), milliseconds(usage.latency_ms_p95)),
         FIRST_TOKEN: _both(milliseconds(usage.ttft_ms_p50), milliseconds(usage.ttft_ms_p95)),

@@ -153,7 +153,12 @@ def _answers_money(
         return None
     money = 0.0
     for evaluation in result.evaluations:
-        money += tokens_price(price, evaluation.usage.tokens_in, evaluation.usage.tokens_out) or 0.0
+        usage = evaluation.usage
+        asked_in, asked_out = (
+            usage.tokens_in - usage.reused_tokens_in,
+            usage.tokens_out - usage.reused_tokens_out,
+        )
+        money += tokens_price(price, asked_in, asked_out) or 0.0
     if result.customization is not None and result.customization.status == "completed":
         money += price.fine_tune or 0.0
         money += result.customization.tokens / 1000 * (price.fine_tune_per_1k or 0.0)
