@@ -10,13 +10,13 @@ A fixed text is known by its windows of `WINDOW` bytes; `flywheel.curation.fixed
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from flywheel.curation.arrow_columns import column as column_of
 from flywheel.curation.shingles import Bytes, Indices, Words, window_hashes
 from flywheel.curation.validated_table import text_bytes
 
@@ -125,8 +125,15 @@ class FixedText:
         """Some texts, cut."""
         if not self:
             return list(texts)
-        cut: list[str] = self.own(column_of(texts, pa.string()))[0].to_pylist()
-        return cut
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        data = np.frombuffer(b"".join(parts), dtype=np.uint8)
+        (data, offsets, _), _ = self.cut(
+            data, np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        )
+        return [
+            data[begin:end].tobytes().decode("utf-8", "surrogatepass")
+            for begin, end in pairwise(offsets.astype(int).tolist())
+        ]
 
 
 NO_FIXED_TEXT = FixedText()

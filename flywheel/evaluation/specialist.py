@@ -7,8 +7,13 @@ are near to what the candidate learns from are left out, or they would be counte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
+import pyarrow as pa
+
+from flywheel.curation.arrow_columns import column
+from flywheel.curation.fixed_text_search import PER_GROUP, fixed_text_in
 from flywheel.datasets.similarity import LexicalIndex, jaccard, shingles
 from flywheel.evaluation.divergent import prompt_text
 from flywheel.results import EvalItem
@@ -25,7 +30,7 @@ _AT_ONCE = 256
 def not_learned(
     items: Sequence[EvalItem], training: Sequence[Mapping[str, Any]], near: float = NEAR
 ) -> list[EvalItem]:
-    """The items whose prompt is no near-copy of a training row's.
+    """The items whose prompt is no near-copy of a training row's, a long text aside that many of those hold.
 
     Args:
         items: The specialist items.
@@ -36,20 +41,30 @@ def not_learned(
     learned = [_prompt_of_row(row) for row in training]
     if not items or not learned:
         return list(items)
+    own, learned_own = _without_fixed_text(prompts, learned)
     index = LexicalIndex(learned)
     kept = []
     for start in range(0, len(items), _AT_ONCE):
         part = prompts[start : start + _AT_ONCE]
         close = index.similarities(part)
         for place, prompt in enumerate(part):
-            mine = shingles(prompt)
+            mine = shingles(own[start + place])
             rivals = (int(row) for row in (close[place] >= _WORTH_COMPARING).nonzero()[0])
             same = any(
-                learned[row] == prompt or jaccard(mine, shingles(learned[row])) >= near for row in rivals
+                learned[row] == prompt or jaccard(mine, shingles(learned_own[row])) >= near for row in rivals
             )
             if not same:
                 kept.append(items[start + place])
     return kept
+
+
+def _without_fixed_text(prompts: Sequence[str], learned: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Both without the text that many training rows hold, of which a sample is looked at, always the same."""
+    by_hash = sorted(
+        {text.encode("utf-8", "replace") for text in learned}, key=lambda text: blake2b(text).digest()
+    )
+    fixed = fixed_text_in(column([text.decode() for text in by_hash[:PER_GROUP]], pa.string()))
+    return fixed.own_texts(prompts), fixed.own_texts(learned)
 
 
 def _prompt_of_row(row: Mapping[str, Any]) -> str:

@@ -34,3 +34,22 @@ def test_broken_arguments_and_contradictions_are_told_and_a_clean_log_has_no_rem
     assert "tool's own schema: 3 (2 b, 1 a)" in violations
     assert noise == "Asked more than once: 9 requests, of which production answered 4 in more than one way."
     assert remarks(steps({}, {})) == []
+
+
+def test_what_requests_were_compared_without_and_repeats_in_other_words_are_told() -> None:
+    counts = steps({}, {})
+    counts["deduplicate"] |= {
+        "fixed_text": {
+            "records": 1_200,
+            "share_of_text": 0.923,
+            "examples": [f"You sort tickets. {'x' * 300}"],
+        },
+        "same_meaning": {"repeats": 7, "mode": "report"},
+    }
+    fixed, meaning = remarks(counts)
+    assert "1,200 requests, 92% of all their text, which begins with “You sort tickets. xxx" in fixed
+    assert "leave_out_fixed_text=false" in fixed
+    assert len(fixed) < 300
+    assert "7 requests mean the same as another and would be merged by 'merge'" in meaning
+    counts["deduplicate"]["same_meaning"]["mode"] = "merge"
+    assert "and were merged" in remarks(counts)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flywheel.evaluation.specialist import not_learned
 from flywheel.results import EvalItem
+from tests.unit.curation.questions import question
 
 
 def asked(name: str, text: str) -> EvalItem:
@@ -31,6 +32,14 @@ def test_copies_and_near_copies_of_training_rows_are_left_out_and_others_stay() 
     ]
     rows = [learned(LATE), learned("Please change my address to Elm Street 4.")]
     assert [item.id for item in not_learned(items, rows)] == ["other"]
+
+
+def test_a_template_that_all_prompts_share_makes_none_of_them_a_copy() -> None:
+    template, own = question(1, words=60), [question(100 + n, words=12) for n in range(60)]
+    rows = [learned(f"{template} {words}") for words in own[:40]]
+    items = [asked(f"new{n}", f"{template} {words}") for n, words in enumerate(own[40:])]
+    kept = not_learned([*items, asked("copy", f"{template} {own[0]}")], rows)
+    assert [item.id for item in kept] == [item.id for item in items]
 
 
 def test_without_training_every_item_is_asked() -> None:
