@@ -39,8 +39,7 @@ def cascade_rows(run: RunResult) -> list[Row]:
         [
             {
                 "candidate": cell(cascade.candidate),
-                "evaluation": cascade.eval_type,
-                "signal": cascade.signal,
+                "evaluation by signal": f"{cascade.eval_type} by {cascade.signal}",
                 "result": OUTCOMES[cascade.outcome],
                 "could keep": _kept(cascade),
                 "score of that": _quality(cascade),

@@ -95,7 +95,10 @@ def test_what_the_platform_is_asked_for_is_in_the_ledger_before_and_until_it_is_
 async def test_it_leaves_its_artifacts_under_keys_of_workload_and_client(finished: Finished) -> None:
     ours = ArtifactFilterFlowRunId(any_=[finished.state.state_details.flow_run_id])
     async with get_client() as client:
-        for kind in ("summary", "verdicts", "results", "costs", "funnel", "leakage", "divergent", "decision"):
+        for kind in (
+            *("summary", "verdicts", "results", "cascades", "costs", "funnel", "leakage", "divergent"),
+            "decision",
+        ):
             key = ArtifactFilterKey(any_=[f"{kind}-{slug_of('support-router', 'acme-web')}"])
             found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key, flow_run_id=ours))
             assert found, f"no artifact {kind}"

@@ -12,6 +12,7 @@ from blocks.local_platform.platform import LocalPlatform
 from blocks.ports import Endpoint
 from flywheel.config import CandidateConfig
 from flywheel.errors import RemoteJobFailed, RemoteRejected, TransientRemoteError
+from flywheel.evaluation.scoring import mean_logprob_of
 from flywheel.progress import silent
 from flywheel.results import Customization
 from tests.fakes.toy_model import write_toy_model
@@ -31,6 +32,11 @@ async def test_a_deployment_speaks_the_chat_protocol_on_loopback(
     assert code == 200
     assert answer["usage"]["completion_tokens"] <= 5
     assert answer["choices"][0]["finish_reason"] in ("stop", "length")
+    assert answer["choices"][0]["logprobs"] is None
+    sure = (await chat(endpoint, max_tokens=5, logprobs=True))[1]["choices"][0]
+    assert sure["message"] == answer["choices"][0]["message"]
+    assert 0 < len(sure["logprobs"]["content"]) <= 5
+    assert -20 < (mean_logprob_of(sure) or 0) < 0
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{endpoint.base_url}/models") as response:
             assert [entry["id"] for entry in (await response.json())["data"]] == [model]
