@@ -41,7 +41,6 @@ from tasks.curation import (
     build_base_and_training,
     deduplicate_records,
     require_no_leakage,
-    split_records,
 )
 from tasks.decisions import wait_for_decisions
 from tasks.events import tell_of
@@ -52,6 +51,7 @@ from tasks.production import ask_production_again
 from tasks.rerun import data_of, keep_part, part_to_do, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
 from tasks.specialist import check_specialist_set
+from tasks.splitting import split_records
 from tasks.training_bounds import check_fine_tunes
 
 APART = 0.25

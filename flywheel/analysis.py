@@ -12,6 +12,7 @@ import msgspec
 
 from flywheel.bounds import Bounds as Bounds
 from flywheel.cascades import Cascade
+from flywheel.contradicted import Contradicted
 from flywheel.drift import Drift
 from flywheel.trajectories import Trajectories
 
@@ -196,6 +197,7 @@ class Analysis(msgspec.Struct, frozen=True):
     cascades: list[Cascade] = []
     trajectories: list[Trajectories] = []
     drift: Drift | None = None
+    contradicted: list[Contradicted] = []
 
 
 class Decision(msgspec.Struct, frozen=True):

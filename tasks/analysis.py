@@ -16,6 +16,7 @@ from flywheel.config import FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.progress import silent
 from tasks.conclusions import Conclusions
+from tasks.contradicted import contradicted_of
 from tasks.curation import CuratedData
 from tasks.drift import drift_of_data
 from tasks.judging import judge_health
@@ -45,7 +46,10 @@ async def analyse(
             analysis = await asyncio.to_thread(work.drawn)
             kpis = msgspec.structs.replace(analysis.kpis, share_instrumented=await _instrumented(config))
             drift = await asyncio.to_thread(drift_of_data, config, data, store)
-            analysis = msgspec.structs.replace(analysis, judge_health=health, kpis=kpis, drift=drift)
+            contradicted = await asyncio.to_thread(contradicted_of, run, data, store)
+            analysis = msgspec.structs.replace(
+                analysis, judge_health=health, kpis=kpis, drift=drift, contradicted=contradicted
+            )
         except Exception as error:
             if not isinstance(error, FlywheelError):
                 get_run_logger().error("The analysis failed", exc_info=error)

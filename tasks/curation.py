@@ -19,21 +19,18 @@ from blocks.endpoints.embedder import stored_embedder, vector_search
 from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
+from flywheel.curation.contradictions import screening_of
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.embeddings import embeddings_if
 from flywheel.curation.extraction import extract
 from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.intake import Intake
 from flywheel.curation.leakage import check_leakage
-from flywheel.curation.split import split
-from flywheel.curation.split_history import split_with_history
 from flywheel.curation.validate_stage import validate
-from flywheel.curation.validation_report import telling_refusals
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.history.carry import with_kept
 from flywheel.history.memory import kept_ids, read_kept
-from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
 from tasks.dataset_keys import embedder_key, key_of
 from tasks.progress import in_thread
@@ -151,47 +148,12 @@ async def deduplicate_records(config: FlywheelConfig, validated: Reference, hist
                 config.dedup_config,
                 progress,
                 of_all,
-                frozenset(kept),
+                screening_of(source, config.dedup_config, kept).preferred.union(kept),
                 fixed=fixed,
                 embeddings=embeddings,
             )
 
     return await find_or_make(config, "deduplicated", key_of([source], settings), make)
-
-
-@task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)
-async def split_records(
-    config: FlywheelConfig,
-    extracted: Reference,
-    validated: Reference,
-    deduplicated: Reference,
-    history: Reference,
-) -> Reference:
-    """Give every cluster a side; see `flywheel.curation.split`, and `split_history` where earlier runs were."""
-    store = await open_dataset_store(config.connections)
-    records, source, memory = (store.open(part.ref) for part in (validated, deduplicated, history))
-    settings = config.data_split_config.model_dump()
-    if not history.counts["runs"]:
-
-        def make(out: Path, progress: Progress) -> dict[str, Any]:
-            with telling_refusals(extracted.counts, validated.counts):
-                return split(source, out, config.data_split_config, progress)
-
-        return await find_or_make(config, "split", key_of([source], settings), make)
-
-    near = config.dedup_config.similarity_threshold
-
-    def make_with_history(out: Path, progress: Progress) -> dict[str, Any]:
-        fixed = fixed_text_of(records, config.dedup_config)
-        standing = standing_of(memory, records, source, config.history_config, near, fixed)
-        with telling_refusals(extracted.counts, validated.counts):
-            return split_with_history(
-                source, out, config.data_split_config, standing, records, progress, of_all_records(config)
-            )
-
-    settings |= {"history": config.history_config.model_dump(), "near": near}
-    settings |= {"leave_out_fixed_text": config.dedup_config.leave_out_fixed_text}
-    return await find_or_make(config, "split", key_of([records, source, memory], settings), make_with_history)
 
 
 @task(

@@ -119,6 +119,7 @@ def throughput_lines(run: RunResult) -> list[str]:
 def _print_analysis(screen: Console, run: RunResult) -> None:
     """Verdicts first, then what stands behind them; what a run has none of is left out."""
     from flywheel.report import analysis_tables as tables
+    from flywheel.report.contradicted import CONTRADICTED_TITLE, contradicted_rows
     from flywheel.report.drift import DRIFT_TITLE, drift_rows
 
     for title, rows in (
@@ -128,6 +129,7 @@ def _print_analysis(screen: Console, run: RunResult) -> None:
         ("Costs", tables.cost_rows(run)),
         ("Figures to follow", tables.kpi_rows(run)),
         ("Against earlier runs, on the same items", tables.regression_rows(run)),
+        (CONTRADICTED_TITLE, contradicted_rows(run)),
         (DRIFT_TITLE, drift_rows(run)),
         ("Judge health", tables.judge_health_rows(run)),
         ("Load tests", tables.load_test_rows(run)),

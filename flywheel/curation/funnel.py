@@ -16,7 +16,7 @@ READ_AS = FUNNEL[4:]
 """The keys that share out what was read."""
 
 
-OPTIONAL = frozenset({"held_back"})
+OPTIONAL = frozenset({"held_back", "contradicted"})
 """Keys that stand in the funnel only where a step counts them."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from flywheel import __version__
 from flywheel.config import FlywheelConfig
 from flywheel.curation.batches import LogBatch
+from flywheel.curation.contradictions import screening_of
 from flywheel.curation.deduplication import deduplicate
 from flywheel.curation.embeddings import embeddings_if
 from flywheel.curation.extraction import extract
@@ -26,6 +27,7 @@ from flywheel.curation.leakage import check_leakage
 from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE
+from flywheel.curation.screening import screened
 from flywheel.curation.split import split
 from flywheel.curation.validate_stage import FEW_RECORDS, Validation
 from flywheel.curation.validation_report import telling_refusals
@@ -86,6 +88,11 @@ def curate(
         fixed = fixed_text_of(validated, config.dedup_config)
         by_meaning = {config.dedup_config.semantic.mode, config.leakage_config.semantic.mode} != {"off"}
         of_all = {"workload_id": config.workload_id, "client_id": config.client_id}
+
+        def sides(to: Path) -> Counts:
+            counts = split(work / "deduplicate", to, config.data_split_config, progress)
+            return screened(counts, to, validated, config.dedup_config, of_all)
+
         with (
             _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse,
             embeddings_if(by_meaning, validated, work, embedder, progress, fixed) as embeddings,
@@ -98,15 +105,14 @@ def curate(
                     config.dedup_config,
                     progress,
                     of_all,
+                    screening_of(validated, config.dedup_config).preferred,
                     refuse=refuse,
                     fixed=fixed,
                     embeddings=embeddings,
                 ),
             )
             with telling_refusals(steps.counts["extract"], steps.counts["validate"]):
-                steps.run(
-                    "split", lambda to: split(work / "deduplicate", to, config.data_split_config, progress)
-                )
+                steps.run("split", sides)
             steps.run(
                 "leakage",
                 lambda to: check_leakage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flywheel.analysis import Holdout
+from flywheel.report.contradicted import contradicted_remark
 from flywheel.report.drift import drift_remark
 from flywheel.results import RunResult
 
@@ -11,10 +12,9 @@ def remarks(run: RunResult) -> list[str]:
     """Sentences, the state of the kept evaluation set first; not escaped."""
     if run.analysis is None:
         return []
-    drift = drift_remark(run)
     return [
         *(_of_holdout(run.analysis.holdout) if run.analysis.holdout else []),
-        *([drift] if drift else []),
+        *(remark for remark in (drift_remark(run), contradicted_remark(run)) if remark),
         *run.analysis.notes,
     ]
 

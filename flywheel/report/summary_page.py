@@ -13,6 +13,7 @@ from flywheel.report.cascade_tables import (
     trajectory_rows,
 )
 from flywheel.report.commands import command
+from flywheel.report.contradicted import CONTRADICTED_TITLE, contradicted_rows
 from flywheel.report.drift import DRIFT_TITLE, drift_rows
 from flywheel.report.escaping import code, markdown
 from flywheel.report.evaluation_set import remarks
@@ -68,6 +69,7 @@ def summary_markdown(run: RunResult, picture: str = "") -> str:
         *_section("Costs", cost_rows(run)),
         *_section("Figures to follow", kpi_rows(run)),
         *_section("Against earlier runs", regression_rows(run)),
+        *_section(CONTRADICTED_TITLE, contradicted_rows(run)),
         *_section(DRIFT_TITLE, drift_rows(run)),
         "## Where the records went",
         "",

@@ -29,6 +29,7 @@ FUNNEL_LABELS = {
     "exact_duplicates": "exact duplicates",
     "near_duplicates": "near-duplicates",
     "held_back": "evaluated in earlier runs",
+    "contradicted": "contradicted by another answer",
     "leaks_removed": "leaks removed",
     "train": "→ training",
     "validation": "→ validation",

@@ -87,6 +87,25 @@ def test_every_line_of_the_log_is_accounted_for(curated: Path, sample_log: Path)
     assert funnel["lines"] == len(written)
 
 
+def test_what_production_contradicts_itself_on_is_left_out_of_training_and_accounted_for(
+    tmp_path: Path,
+) -> None:
+    records = many_records(80)
+    no = {"choices": [{"message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}]}
+    contrary = [{**entry, "id": f"again-{entry['id']}", "response": no} for entry in records[:40]]
+    log = write_records(tmp_path / "log.jsonl", [*records, *contrary])
+    run = curate(
+        log, tmp_path / "out", "--set", "dedup_config.contradictions=drop", "--json", workload="w", client="c"
+    )
+    assert run.returncode == 0, run.stderr
+    funnel = json.loads(run.stdout)["funnel"]
+    assert funnel["exact_duplicates"] == 40
+    assert 20 <= funnel["contradicted"] <= 40
+    rejected = lines_of(tmp_path / "out" / "rejected.jsonl")
+    assert sum(line["reason"] == "contradicted" for line in rejected) == funnel["contradicted"]
+    assert len(lines_of(tmp_path / "out" / "train" / "index.jsonl")) == 60 - funnel["contradicted"]
+
+
 def test_manifest_and_certificate_say_how_it_came_about(curated: Path) -> None:
     manifest = json.loads((curated / "manifest.json").read_text())
     assert manifest["settings"]["data_split_config"]["eval_size"] == 40

@@ -23,6 +23,7 @@ from flywheel.report.cascade_tables import (
     trajectory_rows,
 )
 from flywheel.report.commands import command
+from flywheel.report.contradicted import CONTRADICTED_TITLE, contradicted_remark, contradicted_rows
 from flywheel.report.drift import DRIFT_TITLE, drift_remark, drift_rows
 from flywheel.report.escaping import visible
 from flywheel.report.evidence import Evidence
@@ -116,6 +117,9 @@ def report_html(run: RunResult, evidence: Evidence) -> bytes:
         "funnel": funnel_bars([(row["step"], row["records"]) for row in funnel_rows(run.funnel)])
         if run.funnel
         else None,
+        "contradicted_title": CONTRADICTED_TITLE,
+        "contradicted": contradicted_rows(run),
+        "contradicted_remark": contradicted_remark(run),
         "drift_title": DRIFT_TITLE,
         "drift": drift_rows(run),
         "drift_remark": drift_remark(run),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation.funnel import READ_AS, funnel_of
+from flywheel.curation.funnel import OPTIONAL, READ_AS, funnel_of
 from flywheel.curation.schema import FUNNEL
 from flywheel.errors import FlywheelError
 
@@ -22,7 +22,7 @@ def test_counts_that_add_up_make_a_funnel(
     funnel = funnel_of(
         {**extracted, "invalid": unreadable}, {"invalid": shares.get("invalid", 0)}, shares | {"invalid": 0}
     )
-    assert tuple(funnel) == tuple(name for name in FUNNEL if name != "held_back" or name in shares)
+    assert tuple(funnel) == tuple(name for name in FUNNEL if name not in OPTIONAL or name in shares)
     assert funnel["invalid"] == unreadable + shares.get("invalid", 0)
     assert funnel["read"] == sum(funnel.get(name, 0) for name in READ_AS)
 
