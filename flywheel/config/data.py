@@ -135,6 +135,12 @@ class DedupConfig(Settings):
     representative: Literal["newest", "oldest"] = Field(
         default="newest", description="Which record stands for its duplicates."
     )
+    contradictions: Literal["keep", "drop", "majority"] = Field(
+        default="keep",
+        description="What becomes of a request that production answered in materially different ways (other calls, or "
+        "words that hardly agree): 'drop' trains on none of its answers, 'majority' takes the answer that more than "
+        "half of the calls got and trains on none without one. Evaluation keeps its items; a run flags them.",
+    )
 
 
 class DataSplitConfig(Settings):
@@ -144,12 +150,6 @@ class DataSplitConfig(Settings):
     val_ratio: Fraction = Field(
         default=0.1,
         description="Share of the remaining records used for validation while fine-tuning; 0 is allowed.",
-    contradictions: Literal["keep", "drop", "majority"] = Field(
-        default="keep",
-        description="What becomes of a request that production answered in materially different ways (other calls, or "
-        "words that hardly agree): 'drop' trains on none of its answers, 'majority' takes the answer that more than "
-        "half of the calls got and trains on none without one. Evaluation keeps its items; a run flags them.",
-    )
     )
     min_total_records: int = Field(
         default=50,
