@@ -54,7 +54,7 @@ class WorkloadSummary(msgspec.Struct, frozen=True):
 
     Averages are over the records that have the figure; None where none has. `tools` are those that were seen; a store
     that looks at a few records of each workload alone may miss rare ones. `groups` are of the records that name no
-    workload, where the store looks at their requests.
+    workload, where the store looks at their requests; `looked_at` counts those that it looked at, None for all.
     """
 
     workload_id: str | None
@@ -68,6 +68,7 @@ class WorkloadSummary(msgspec.Struct, frozen=True):
     average_tokens_in: float | None = None
     average_tokens_out: float | None = None
     groups: list[UntaggedGroup] = []
+    looked_at: int | None = None
 
 
 class LogStore(Protocol):

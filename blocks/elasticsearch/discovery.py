@@ -91,7 +91,7 @@ class _Found:
     def add(self, bucket: dict[str, Any]) -> None:
         self.records += bucket["doc_count"]
         for hit in bucket["newest"]["hits"]["hits"]:
-            self.tools |= _tools_of(hit.get("_source") or {})
+            self.tools |= tools_of(hit.get("_source") or {})
         moments = (_moment(bucket["first"]["value"]), _moment(bucket["last"]["value"]))
         self.times += [moment for moment in moments if moment is not None]
         for name, values in self._sums.items():
@@ -139,7 +139,8 @@ def _moment(value: float | None) -> str | None:
         return None
 
 
-def _tools_of(source: dict[str, Any]) -> set[str]:
+def tools_of(source: dict[str, Any]) -> set[str]:
+    """Names of the tools that a document's request offers."""
     request = source.get("request")
     offered = [*_listed(request, "tools"), *_listed(request, "functions")]
     functions = [entry.get("function", entry) for entry in offered if isinstance(entry, dict)]

@@ -50,14 +50,15 @@ def ours(query: LogQuery) -> Clause:
 
 def perhaps_ours(query: LogQuery) -> Clause:
     """Records that lack an identifier, or both, and are not another's by the one that they have."""
-    no_workload, no_client = _nameless("workload_id"), _nameless("client_id")
+    no_workload, no_client = nameless("workload_id"), nameless("client_id")
     return either(
         every(no_workload, either(no_client, is_exactly("client_id", query.client_id))),
         every(no_client, is_exactly("workload_id", query.workload_id)),
     )
 
 
-def _nameless(field: str) -> Clause:
+def nameless(field: str) -> Clause:
+    """Documents without the identifier; an empty one is none."""
     return either(no(has(field)), is_exactly(field, ""))
 
 

@@ -57,6 +57,13 @@ class ElasticsearchLogStore:
             mapping = check_mapping(client, self.settings)
             return discover(client, self.settings, mapping, progress)
 
+    def with_groups(self, found: list[WorkloadSummary], progress: Progress) -> list[WorkloadSummary]:
+        """What `workloads` gave, with what the records without a workload id look like, by a sample of the newest."""
+        from blocks.elasticsearch.untagged import with_groups
+
+        with translated(self.settings), connect(self.settings) as client:
+            return with_groups(client, self.settings, found, progress)
+
     def client(self) -> Elasticsearch:
         """A client of one's own, for what is not reading."""
         return connect(self.settings)

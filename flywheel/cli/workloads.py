@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     shown = arguments.logs or arguments.store
     with progress_bars(enabled=not arguments.json) as progress:
         found = store.workloads(progress)
+        if look := getattr(store, "with_groups", None):
+            found = look(found, progress)
     unreadable = _unreadable(getattr(store, "unreadable", {}))
     if not found:
         raise DataError(
@@ -64,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_table(console(), f"Workloads in {shown}", [_row(summary) for summary in found])
         if groups := _groups(found):
             print_table(console(), "Records without a workload id, by what they look like", groups)
+            for sample in _samples(found):
+                console().print(sample)
         for note in [unreadable, *_notes(found), _next_step(arguments)]:
             if note:
                 console().print(note)
@@ -112,6 +116,18 @@ def _groups(found: list[WorkloadSummary]) -> list[dict[str, Any]]:
         }
         for summary in found
         for group in summary.groups[:MOST_GROUPS_SHOWN]
+    ]
+
+
+def _samples(found: list[WorkloadSummary]) -> list[str]:
+    """Of how many records the groups are, where not all were looked at."""
+    return [
+        plain(
+            f"Of client {summary.client_id or '(none)'}, the newest {summary.looked_at:,} of {summary.records:,} "
+            "records without a workload id were looked at."
+        )
+        for summary in found
+        if summary.looked_at is not None and summary.looked_at < summary.records
     ]
 
 

@@ -235,6 +235,38 @@ def test_ten_thousand_workloads_are_listed() -> None:
     assert (found[0].workload_id, found[0].records) == ("w009999", 10_000)
 
 
+def test_records_without_a_workload_id_are_grouped_by_the_looks_of_a_sample(
+    settings: ElasticsearchSettings,
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def asked(number: int, system: str, workload: Any, client: Any = "acme") -> dict[str, Any]:
+        said = [{"role": "system", "content": system}, {"role": "user", "content": f"Question {number}"}]
+        return record(number, request={"messages": said}, workload_id=workload, client_id=client)
+
+    logged = [asked(n, f"Today is {n} May. Route calls.", "router") for n in range(5)]
+    logged += [asked(n, "Summarise.", "") for n in range(100, 399)]
+    logged += [asked(n, "Today is 31 May. Route calls.", ...) for n in range(1_000, 1_004)]
+    logged += [asked(30, "Today is 1 May. Route calls.", ..., client="shop")]
+    index = load("untagged", logged)
+    found = store(settings, index).with_groups(store(settings, index).workloads(silent), silent)
+    groups = {
+        s.client_id: [(g.records, g.system_prompt, g.workloads) for g in s.groups] for s in found if s.groups
+    }
+    prompt = "Today is 0 May. Route calls."
+    assert groups == {
+        "acme": [(296, "Summarise.", []), (4, prompt, ["router"])],
+        "shop": [(1, prompt, [])],
+    }
+    host = settings.hosts[0].removeprefix("http://")
+    monkeypatch.setenv("ELASTICSEARCH_URL", f"elasticsearch://{host}/{index}")
+    assert main(["workloads", "--from", "elasticsearch"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Of client acme, the newest 300 of 303 records without a workload id were looked at." in shown
+    assert "Of client shop, the newest" not in shown
+
+
 def test_the_command_lists_and_curates_what_elasticsearch_holds(
     settings: ElasticsearchSettings,
     load: Load,

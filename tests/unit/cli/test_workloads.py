@@ -43,6 +43,7 @@ def test_json_is_one_document_of_the_workloads_and_nothing_else(
         "average_tokens_in": None,
         "average_tokens_out": None,
         "groups": [],
+        "looked_at": None,
     }
 
 
