@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from blocks.ports import DatasetStore, LogStore, Platform, RunStore
 
 _NAMES = {
-    "log_store": "'files', 'elasticsearch'",
+    "log_store": "'files', 'elasticsearch', 'langfuse'",
     "dataset_store": "'embedded', a URL such as 's3://bucket/folder',",
     "run_store": "'embedded', 'mongodb'",
     "platform": "'local', 'nemo', 'openai', 'vllm'",
@@ -61,7 +61,10 @@ def labels_of(logs: LogsConfig) -> Labels:
 async def log_store_named(
     name: str, path: str = "", max_record_bytes: int = 4_000_000, labels: Labels = NO_LABELS
 ) -> LogStore:
-    """The log store of that name: 'files' (at `path`), 'elasticsearch' (by environment), or a saved block's."""
+    """The log store of that name: 'files' (at `path`), 'elasticsearch' or 'langfuse' (by environment), or a block's.
+
+    'langfuse://host' is the Langfuse there, with the keys of the environment.
+    """
     if name == "files":
         from blocks.logs.file_log_store import FileLogStore
 
@@ -73,6 +76,12 @@ async def log_store_named(
         from blocks.elasticsearch.store import ElasticsearchLogStore
 
         return ElasticsearchLogStore(settings_from_environment(os.environ), max_record_bytes)
+    if name == "langfuse" or name.startswith("langfuse://"):
+        from blocks.langfuse.settings import settings_from_environment as langfuse_of_environment
+        from blocks.langfuse.store import LangfuseLogStore
+
+        host = "" if name == "langfuse" else name
+        return LangfuseLogStore(langfuse_of_environment(os.environ, host), max_record_bytes, labels)
     return cast("LogStore", await _from_block(name, "log_store", embedded="files"))
 
 

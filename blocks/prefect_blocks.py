@@ -15,6 +15,7 @@ from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
 from blocks.datasets.fsspec_block import FsspecDatasets as FsspecDatasets
 from blocks.elasticsearch.block import ElasticsearchLogs as ElasticsearchLogs
 from blocks.history.sqlite_run_store import SqliteRunStore
+from blocks.langfuse.block import LangfuseLogs as LangfuseLogs
 from blocks.local_platform.platform import LocalPlatform
 from blocks.logs.file_log_store import FileLogStore
 from blocks.mongo.block import MongoRuns as MongoRuns

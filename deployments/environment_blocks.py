@@ -2,6 +2,7 @@
 
 | block                              | is saved when these are set                                |
 | `flywheel-elasticsearch-logs/main` | ELASTICSEARCH_URL or ELASTICSEARCH_CLOUD_ID                |
+| `flywheel-langfuse-logs/main`      | LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY (LANGFUSE_HOST)   |
 | `flywheel-mongodb-runs/main`       | MONGODB_URL                                                |
 | `flywheel-url-datasets/main`       | FLYWHEEL_DATASETS_URL (options: FLYWHEEL_DATASETS_OPTIONS) |
 | `flywheel-nemo-microservices/main` | NEMO_BASE_URL, NIM_BASE_URL, DATASTORE_BASE_URL            |
@@ -21,6 +22,8 @@ from pydantic import SecretStr
 from blocks.datasets.fsspec_block import FsspecDatasets
 from blocks.elasticsearch.block import ElasticsearchLogs
 from blocks.elasticsearch.settings import settings_from_environment
+from blocks.langfuse.block import LangfuseLogs
+from blocks.langfuse.settings import settings_from_environment as langfuse_of_environment
 from blocks.mongo.block import MongoRuns
 from blocks.mongo.connection import connection_from_environment
 from blocks.nemo.block import NemoMicroservices
@@ -41,6 +44,8 @@ def described(environment: Mapping[str, str]) -> list[tuple[str, Block]]:
     blocks: list[tuple[str, Block]] = []
     if has("ELASTICSEARCH_URL", "ELASTICSEARCH_CLOUD_ID"):
         blocks.append((NAME, _elasticsearch(environment)))
+    if has("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"):
+        blocks.append((NAME, _langfuse(environment)))
     if has("MONGODB_URL"):
         blocks.append((NAME, _mongodb(environment)))
     if has("FLYWHEEL_DATASETS_URL"):
@@ -80,6 +85,13 @@ def _elasticsearch(environment: Mapping[str, str]) -> ElasticsearchLogs:
         attempts=settings.attempts,
         slices=settings.slices,
         page_megabytes=settings.page_bytes / 1e6,
+    )
+
+
+def _langfuse(environment: Mapping[str, str]) -> LangfuseLogs:
+    settings = langfuse_of_environment(environment)
+    return LangfuseLogs(
+        host=settings.host, public_key=settings.public_key, secret_key=SecretStr(settings.secret_key)
     )
 
 

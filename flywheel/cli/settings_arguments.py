@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Which log, which workload, and all settings; flags win over --set, --set over --config."""
     parser.add_argument(
-        "--logs", metavar="PATH", help="file or directory of logs: JSONL (.gz, .zst) or Parquet"
+        "--logs", metavar="PATH", help="file or directory of logs: JSONL (.gz, .zst), Parquet or OTLP"
     )
     parser.add_argument(
         "--from",
         dest="store",
         metavar="STORE",
-        help="a log store in place of files: 'elasticsearch' (from the ELASTICSEARCH_* environment variables), or "
-        "'<block type>/<block name>' of a saved Prefect block",
+        help="a log store in place of files: 'elasticsearch' or 'langfuse' (from the ELASTICSEARCH_* or LANGFUSE_* "
+        "environment variables), or '<block type>/<block name>' of a saved Prefect block",
     )
     parser.add_argument("--workload", metavar="W", help="workload_id of the calls to study")
     parser.add_argument("--client", metavar="C", help="client_id of the traffic")

@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logs",
         metavar="PATH",
-        help="file or directory of logs: JSONL, also .gz or .zst, and Parquet",
+        help="file or directory of logs: JSONL, also .gz or .zst, Parquet, and OpenTelemetry spans (OTLP/JSON)",
     )
     parser.add_argument(
         "--from",
         dest="store",
         metavar="STORE",
-        help="a log store in place of files: 'elasticsearch' (from the ELASTICSEARCH_* environment variables), or "
-        "'<block type>/<block name>' of a saved Prefect block",
+        help="a log store in place of files: 'elasticsearch' or 'langfuse' (from the ELASTICSEARCH_* or LANGFUSE_* "
+        "environment variables), or '<block type>/<block name>' of a saved Prefect block",
     )
     add_label_arguments(parser)
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.errors import ConfigError, DataError
 
     if bool(arguments.logs) == bool(arguments.store):
-        raise ConfigError("Name the log, with --logs PATH or with --from elasticsearch.")
+        raise ConfigError("Name the log, with --logs PATH or with --from elasticsearch (or langfuse).")
     labels = labels_from_arguments(arguments)
     store = asyncio.run(log_store_named(arguments.store or "files", arguments.logs or "", labels=labels))
     shown = arguments.logs or arguments.store

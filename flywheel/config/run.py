@@ -28,8 +28,8 @@ class ConnectionsConfig(Settings):
     )
     log_store: str = Field(
         default="files",
-        description="'files' reads logs.path; 'elasticsearch' what the ELASTICSEARCH_* variables name; else a saved "
-        "block.",
+        description="'files' reads logs.path; 'elasticsearch' and 'langfuse' what the ELASTICSEARCH_* or LANGFUSE_* "
+        "variables name; else a saved block.",
     )
     dataset_store: str = Field(
         default="embedded",

@@ -6,6 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flywheel.errors import DataError
+from flywheel.records.timestamps import to_seconds
+
+SETTINGS = ("model", "temperature", "top_p", "max_tokens", "seed")
+
 
 def any_value(value: Any) -> dict[str, Any]:
     """A value under the key that names its type."""
@@ -46,9 +51,12 @@ def document(spans: Sequence[Any], resource: Mapping[str, Any] = {}) -> dict[str
 
 def in_parts(message: Mapping[str, Any]) -> dict[str, Any]:
     """A chat message as the conventions write it."""
-    parts: list[dict[str, Any]] = []
-    if message.get("content") is not None:
-        parts.append({"type": "text", "content": message["content"]})
+    content = message.get("content")
+    if message["role"] == "tool":
+        part = {"type": "tool_call_response", "id": message["tool_call_id"], "response": content}
+        return {"role": "tool", "parts": [part]}
+    texts = [content] if isinstance(content, str) else [part["text"] for part in content or ()]
+    parts: list[dict[str, Any]] = [{"type": "text", "content": text} for text in texts]
     for call in message.get("tool_calls") or ():
         function = call["function"]
         arguments = json.loads(function["arguments"])
@@ -56,3 +64,38 @@ def in_parts(message: Mapping[str, Any]) -> dict[str, Any]:
             {"type": "tool_call", "id": call["id"], "name": function["name"], "arguments": arguments}
         )
     return {"role": message["role"], "parts": parts}
+
+
+def as_span(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as an instrumented application would trace it; what has no attribute of its own as `flywheel.X`."""
+    logged = dict(logged)
+    attributes: dict[str, Any] = {"gen_ai.operation.name": "chat"}
+    fields: dict[str, Any] = {"kind": 3}
+    request, response = logged.pop("request", None), logged.pop("response", None)
+    if request is not None:
+        attributes["gen_ai.input.messages"] = json.dumps(
+            [in_parts(message) for message in request["messages"]]
+        )
+        attributes |= {f"gen_ai.request.{key}": request[key] for key in SETTINGS if key in request}
+        if request.get("tools"):
+            tools = [{"type": "function", **tool["function"]} for tool in request["tools"]]
+            attributes["gen_ai.tool.definitions"] = tools  # not every exporter can only write text
+    if response is not None:
+        attributes["gen_ai.output.messages"] = json.dumps(
+            [in_parts(c["message"]) for c in response["choices"]]
+        )
+    try:
+        start = round(to_seconds(logged.get("timestamp")) * 1e6) * 1_000
+    except DataError:
+        pass
+    else:
+        fields["startTimeUnixNano"] = str(start)
+        logged.pop("timestamp")
+        if isinstance(logged.get("latency_ms"), float):
+            fields["endTimeUnixNano"] = str(start + round(logged.pop("latency_ms") * 1e6))
+    if isinstance(logged.get("tokens_in"), int) and logged["tokens_in"] > 0:
+        attributes["gen_ai.usage.input_tokens"] = logged.pop("tokens_in")
+    if "conversation_id" in logged:
+        attributes["gen_ai.conversation.id"] = logged.pop("conversation_id")
+    attributes |= {f"flywheel.{key}": value for key, value in logged.items() if value is not None}
+    return span(attributes, **fields)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.config import ValidationConfig
@@ -159,7 +159,10 @@ def test_the_settings_figures_and_times_of_a_call_have_their_fields() -> None:
             "flywheel.description": "first line",
         }
     )
-    times: dict[str, Any] = {"startTimeUnixNano": "1750000000250000000", "endTimeUnixNano": "1750000001500000000"}
+    times: dict[str, Any] = {
+        "startTimeUnixNano": "1750000000250000000",
+        "endTimeUnixNano": "1750000001500000000",
+    }
     whose = {"service.name": "shop"}
     fields = fields_of(attributes, resource=whose, traceId="ab", spanId="cd", name="chat large", **times)
     request, response = fields.pop("request"), fields.pop("response")
@@ -342,6 +345,7 @@ def test_a_message_written_in_parts_comes_back_as_it_was(
     assert fields_of(attributes)["response"]["choices"] == [{"message": message}]
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | text,

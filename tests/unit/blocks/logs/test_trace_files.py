@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,48 +12,12 @@ from typing import Any
 import pytest
 
 from blocks.logs.file_log_store import FileLogStore
-from flywheel.errors import DataError
 from flywheel.progress import silent
-from flywheel.records.timestamps import to_seconds
 from flywheel.traces.calls import Labels
 from tests.contracts.log_store import BEGIN, LogStoreContract, StoreOf, ids, read, record, rows, total
-from tests.unit.traces.spans import document, in_parts, span
+from tests.unit.traces.spans import as_span, document, span
 
 SERVICE = {"service.name": "shop"}
-
-
-def as_span(logged: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as an instrumented application would trace it; what has no attribute of its own as `flywheel.X`."""
-    logged = dict(logged)
-    attributes: dict[str, Any] = {"gen_ai.operation.name": "chat"}
-    fields: dict[str, Any] = {"kind": 3}
-    request, response = logged.pop("request", None), logged.pop("response", None)
-    if request is not None:
-        attributes["gen_ai.input.messages"] = json.dumps(
-            [in_parts(message) for message in request["messages"]]
-        )
-        if request.get("tools"):
-            tools = [{"type": "function", **tool["function"]} for tool in request["tools"]]
-            attributes["gen_ai.tool.definitions"] = tools  # not every exporter can only write text
-    if response is not None:
-        attributes["gen_ai.output.messages"] = json.dumps(
-            [in_parts(c["message"]) for c in response["choices"]]
-        )
-    try:
-        start = round(to_seconds(logged.get("timestamp")) * 1e6) * 1_000
-    except DataError:
-        pass
-    else:
-        fields["startTimeUnixNano"] = str(start)
-        logged.pop("timestamp")
-        if isinstance(logged.get("latency_ms"), float):
-            fields["endTimeUnixNano"] = str(start + round(logged.pop("latency_ms") * 1e6))
-    if isinstance(logged.get("tokens_in"), int) and logged["tokens_in"] > 0:
-        attributes["gen_ai.usage.input_tokens"] = logged.pop("tokens_in")
-    if "conversation_id" in logged:
-        attributes["gen_ai.conversation.id"] = logged.pop("conversation_id")
-    attributes |= {f"flywheel.{key}": value for key, value in logged.items() if value is not None}
-    return span(attributes, **fields)
 
 
 class TestSpans(LogStoreContract):
