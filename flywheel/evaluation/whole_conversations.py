@@ -11,7 +11,13 @@ from flywheel.bounds import Bounds
 from flywheel.config.metrics import ArgumentConfig
 from flywheel.evaluation.comparators import with_rules
 from flywheel.evaluation.conversations import conversations_of
-from flywheel.evaluation.scoring import FUNCTION_NAME_AND_ARGS, reference_calls, uses_tools
+from flywheel.evaluation.scoring import (
+    BINARY_METRICS,
+    FUNCTION_NAME_AND_ARGS,
+    METRICS,
+    reference_calls,
+    uses_tools,
+)
 from flywheel.evaluation.statistics import mean_score
 from flywheel.evaluation.tool_calls import Call, Schemas, calls_of, same_calls, schemas_of
 from flywheel.results import EvalItem, Prediction
@@ -51,7 +57,7 @@ class Conversations:
     ) -> Trajectories | None:
         """Scores of one evaluation; None where there is no conversation of two steps or more.
 
-        A step agrees where the main score is 1, if that only ever is 0 or 1; else where the calls are the same, or
+        A step agrees where the main score is 1, if that can only be 0 or 1; else where the calls are the same, or
         without tools where the text is.
         """
         if not self._conversations:
@@ -90,7 +96,8 @@ class Conversations:
 
     def _metric(self, answers: Iterable[Prediction], primary: str) -> str:
         values = {answer.scores.get(primary) for answer in answers}
-        if values & {0.0, 1.0} and values <= {None, 0.0, 1.0}:
+        yes_or_no = bool(values & {0.0, 1.0}) and values <= {None, 0.0, 1.0}
+        if primary in BINARY_METRICS or (primary not in METRICS and yes_or_no):
             return primary
         return FUNCTION_NAME_AND_ARGS if self._tools else WORD_FOR_WORD
 

@@ -26,6 +26,9 @@ STEPS = 10
 MOST_CUTS = 20
 """Places of a signal that has a value for each item at which a cut is tried."""
 
+LIKELY = 0.8
+"""Probability with which a cut should be confirmed by items that it was not chosen on."""
+
 CostOf = Callable[[Sequence[float]], float | None]
 """Cost of a request when each item is kept by such a part."""
 
@@ -127,22 +130,30 @@ class _Work:
         return _Found(kept, self._point(kept), mean.bounds(self._strict)[0])
 
     def _cut(self, values: Numbers, places: Places) -> float | None:
-        """The lowest value from which on what these items show is surely good enough; None: there is none."""
+        """The lowest value from which on what these items show is surely good enough; None: there is none.
+
+        First one is looked for that is likely to be confirmed by other items: what just clears the target here clears
+        it there about every other time.
+        """
+        from scipy.special import ndtr, ndtri
+
         levels = np.unique(values[np.isfinite(values)])
         if levels.size > MOST_CUTS:
             levels = np.unique(np.quantile(levels, np.arange(MOST_CUTS) / MOST_CUTS, method="lower"))
+        promising = []
         for level in levels:  # from the largest share on
             kept = np.zeros(self._weights.size)
             kept[places] = values >= level
-            weight = kept * self._weights
-            if (
-                not weight.any()
-                or np.average(np.nan_to_num(self._values), weights=weight) < self._asked.target
-            ):
+            weights = (kept * self._weights)[places]
+            if not weights.any() or np.average(self._values[places], weights=weights) < self._asked.target:
                 continue
             mean = mean_of(self._part(kept))
-            if mean is not None and mean.bounds(self._strict)[0] >= self._asked.target:
-                return float(level)
+            if mean is not None:
+                promising.append((float(level), mean))
+        for tail in (float(ndtr(ndtri(self._strict) - ndtri(LIKELY))), self._strict):
+            for place, mean in promising:
+                if mean.bounds(tail)[0] >= self._asked.target:
+                    return place
         return None
 
     def _outcome(self, chosen: _Found | None) -> tuple[CutOutcome, str, int | None]:
