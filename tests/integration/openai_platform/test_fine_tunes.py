@@ -128,6 +128,7 @@ async def test_queue_and_standstill_have_bounds_of_their_own_and_the_job_is_stop
 
 MOMENT = 1e-9
 """Hours: over at the first look that sees the job train."""
+PATIENT = QUICK._replace(cancelled=60)
 
 
 async def test_a_job_that_reaches_its_bound_of_hours_is_cancelled_and_seen_cancelled(
@@ -135,7 +136,7 @@ async def test_a_job_that_reaches_its_bound_of_hours_is_cancelled_and_seen_cance
 ) -> None:
     provider.faults.stuck_at_step = 50
     with pytest.raises(TrainingOutOfTime, match=r"max_hours \(1e-09 h\) at step .* and was cancelled"):
-        await platform(provider).fine_tune(bounded(tmp_path, MOMENT), silent)
+        await platform(provider, patience=PATIENT).fine_tune(bounded(tmp_path, MOMENT), silent)
     assert provider.jobs["ftjob-1"]["status"] == "cancelled"
     assert provider.files == {}
 
@@ -145,12 +146,12 @@ async def test_hours_that_a_job_trained_before_it_was_adopted_count(
 ) -> None:
     provider.faults.stuck_at_step = 50
     asked = bounded(tmp_path, 1.0)
-    tuning = platform(provider)
+    tuning = platform(provider, patience=PATIENT)
     (tmp_path / "files").mkdir()
     await tuning._create(asked, *tuning._files(asked, tmp_path / "files"))
     provider.jobs["ftjob-1"] |= {"created_at": time.time() - 7_200, "status": "running", "step": 50}
     with pytest.raises(TrainingOutOfTime, match="at step 50 of 100"):
-        await platform(provider).fine_tune(asked, silent)
+        await platform(provider, patience=PATIENT).fine_tune(asked, silent)
     assert list(provider.jobs) == ["ftjob-1"]
 
 
@@ -158,7 +159,7 @@ async def test_a_job_that_ends_while_it_is_cancelled_at_its_bound_has_ended(
     provider: OpenAIProvider, tmp_path: Path
 ) -> None:
     provider.faults.ignores_cancel = True
-    done = await platform(provider).fine_tune(bounded(tmp_path, MOMENT), silent)
+    done = await platform(provider, patience=PATIENT).fine_tune(bounded(tmp_path, MOMENT), silent)
     assert (done.status, done.cut) == ("completed", "")
 
 
