@@ -114,12 +114,12 @@ class FixedText:
         return OwnText(shortened, before[offsets], before[marks]), left_out
 
     def own(self, texts: pa.Array) -> tuple[pa.Array, LeftOut]:
-        """A column of texts, cut."""
+        """A column of texts, cut; of the same type."""
         if not self:
             return texts, LeftOut()
         (data, offsets, _), left_out = self.cut(*text_bytes(texts))
         buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
-        return pa.Array.from_buffers(pa.large_string(), len(texts), buffers), left_out
+        return pa.Array.from_buffers(pa.large_string(), len(texts), buffers).cast(texts.type), left_out
 
     def own_texts(self, texts: Sequence[str]) -> list[str]:
         """Some texts, cut."""

@@ -190,8 +190,9 @@ def test_a_last_message_that_is_fixed_still_merges_the_conversations_before_it(t
     assert (counts["fixed_text"]["records"], counts["near_duplicates"], counts["kept"]) == (41, 1, 40)
 
 
-def test_a_leak_inside_a_template_is_found_and_the_template_alone_is_none(tmp_path: Path) -> None:
-    own = question(50, words=30)
+@pytest.mark.parametrize("sign", ["", "Übergrößenträger "], ids=["letters", "more than letters"])
+def test_a_leak_inside_a_template_is_found_and_the_template_alone_is_none(tmp_path: Path, sign: str) -> None:
+    own = f"{sign}{question(50, words=30)}"
     rows = {
         "train": [call(f"t{i}", in_template(question(100 + i, words=20))) for i in range(40)],
         "evaluation": [call("item", in_template(own))],
