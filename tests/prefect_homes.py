@@ -128,5 +128,5 @@ class RestartableServer:
         """End it as a power cut would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+
+def left_with(variable: str, value: str, seconds: float = 60) -> dict[int, str]:
+    """As `living_with`, once there is none, else after so long: what was told to end takes its moment to do so."""
+    deadline = time.monotonic() + seconds
+    while (found := living_with(variable, value)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def living_with(variable: str, value: str) -> dict[int, str]:

@@ -87,7 +87,7 @@ class Runner:
             )["pid"]
         )
 
-    def wait(self, pid: int, seconds: float = 120) -> int:
+    def wait(self, pid: int, seconds: float = 300) -> int:
         """Its exit code, or minus the signal that ended it."""
         end = self._ask(wait=pid, seconds=seconds)
         assert end["signal"] or end["code"] is not None, f"it did not end in {seconds} s: {self.tail()}"
@@ -104,7 +104,7 @@ class Runner:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(120)
         assert self._process.stdout is not None
         self._process.stdout.close()
 

@@ -12,9 +12,9 @@ import pytest
 
 from blocks.history.sqlite_run_store import SqliteRunStore
 from tests.prefect_homes import prefect_home, without_prefect
-from tests.processes import living_with
+from tests.processes import left_with
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def start(home: Path, log: Path) -> subprocess.Popen[str]:
@@ -35,11 +35,11 @@ def start(home: Path, log: Path) -> subprocess.Popen[str]:
 
 def test_a_run_that_fails_leaves_no_server_no_port_and_no_traceback(sample_log: Path, tmp_path: Path) -> None:
     process = start(tmp_path / "home", sample_log)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 4, err
     assert "Traceback" not in err
-    assert living_with("FLYWHEEL_HOME", str(tmp_path / "home")) == {}
+    assert left_with("FLYWHEEL_HOME", str(tmp_path / "home")) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -48,16 +48,16 @@ def test_a_run_that_is_told_to_stop_leaves_no_server_and_a_run_that_says_cancell
 ) -> None:
     home = tmp_path / "home"
     process = start(home, sample_log)
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 300
     while not list(home.glob("datasets/extracted*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "--resume" in err
-    assert living_with("FLYWHEEL_HOME", str(home)) == {}
+    assert left_with("FLYWHEEL_HOME", str(home)) == {}
     (run,) = SqliteRunStore(home / "runs.sqlite").list_runs()
     assert run.status == "cancelled"

@@ -122,7 +122,7 @@ def on_nemo(
             datastore_base_url=nemo.urls["datastore"],
             poll_seconds=0.02,
             first_retry_seconds=0.01,
-            stall_seconds=20,
+            stall_seconds=120,
         ).save("faults", overwrite=True)
         MongoRuns(url=SecretStr(mongo.uri), database="history").save("faults", overwrite=True)
         connections = config.connections.model_copy(

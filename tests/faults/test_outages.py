@@ -23,7 +23,7 @@ from tests.fakes.tcp_proxy import TcpProxy
 from tests.faults.conftest import Runner, what_was_found
 from tests.prefect_homes import RestartableServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def stored(config: FlywheelConfig, run_id: str) -> RunResult:
@@ -51,9 +51,9 @@ def test_two_runs_of_the_same_settings_at_once_share_datasets_and_nothing_else(
 def test_a_run_that_is_being_worked_on_is_not_resumed_by_another_process(
     config: FlywheelConfig, runner: Runner, gpu_platform: GpuPlatformServer
 ) -> None:
-    gpu_platform.misbehave.train_seconds = 600
+    gpu_platform.misbehave.train_seconds = 3600
     first = runner.start(config, "run")
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while not gpu_platform.happened("submitted") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert runner.run(config, "run") != 0
@@ -106,23 +106,25 @@ def test_a_run_outlives_a_prefect_server_that_is_killed_and_a_database_that_is_a
                 MongoRuns(url=SecretStr(f"mongodb://127.0.0.1:{before_mongo.port}"), database="history").save(
                     "away", overwrite=True
                 )
-                platform_server.misbehave.train_seconds = 600
+                platform_server.misbehave.train_seconds = 3600
                 connections = config.connections.model_copy(
                     update={"run_store": "flywheel-mongodb-runs/away"}
                 )
                 away = config.model_copy(update={"connections": connections})
                 pid = runner.start(away, "run")
-                deadline = time.monotonic() + 120
+                deadline = time.monotonic() + 300
                 while not platform_server.happened("submitted") and time.monotonic() < deadline:
                     time.sleep(0.1)
                 prefect.kill()
                 before_mongo.down()
                 for job in platform_server.jobs.values():
                     job["ends"] = 0
-                time.sleep(30)
-                before_mongo.up()
+                away_until = time.monotonic() + 30
+                time.sleep(10)  # and as long as it starts: Prefect's client gives up after a minute
                 prefect.start()
-                assert runner.wait(pid, 150) == 0, runner.tail()
+                time.sleep(max(0.0, away_until - time.monotonic()))  # our patience with a database
+                before_mongo.up()
+                assert runner.wait(pid) == 0, runner.tail()
                 assert stored(away, "run").status == "completed"
         finally:
             runner.close()
