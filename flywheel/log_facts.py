@@ -82,7 +82,12 @@ def sentences(facts: LogFacts, examples_in: str = "") -> list[str]:
     if facts.repeated_requests:
         found.append(
             f"Asked more than once: {facts.repeated_requests:,} requests, of which production answered "
-            f"{facts.answered_differently:,} in more than one way."
+            f"{facts.answered_differently:,} in more than one way"
+            + (
+                "; dedup_config.contradictions may keep these out of training."
+                if facts.answered_differently
+                else "."
+            )
         )
     if facts.fixed_text:
         begin = facts.fixed_example[:MOST_SHOWN]

@@ -89,7 +89,7 @@ def _requests(
             sort=[{TIME: {"order": "desc"}}],
             from_=begin,
             size=size,
-            source=_LOOKS,
+            source={"includes": _LOOKS},
             track_total_hits=False,
             allow_partial_search_results=False,
         ).body

@@ -177,13 +177,15 @@ def _conclusions_document(run: RunResult, candidate: str) -> dict[str, Any]:
         "trajectories": analysis.trajectories,
         "decisions": run.decisions,
         "load_tests": run.load_tests,
+        "contradicted": analysis.contradicted,
     }
-    own = {
+    own: dict[str, Any] = {
         name: [entry for entry in entries if entry.candidate == candidate] for name, entries in lists.items()
     }
     ways = {f"{candidate} {eval_type}" for eval_type in EVAL_TYPES}
     own["comparisons"] = [c for c in analysis.comparisons if ways & {c.first, c.second}]
     own["ceilings"] = list(analysis.ceilings)
+    own["drift"] = analysis.drift
     return {name: _plain(entries) for name, entries in own.items()}
 
 

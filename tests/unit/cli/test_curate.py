@@ -32,7 +32,10 @@ def test_every_refusal_has_its_reason_whichever_step_refused_it() -> None:
 def test_broken_arguments_and_contradictions_are_told_and_a_clean_log_has_no_remark() -> None:
     violations, noise = remarks(steps({}, {}, violations=3, repeated=9))
     assert "tool's own schema: 3 (2 b, 1 a)" in violations
-    assert noise == "Asked more than once: 9 requests, of which production answered 4 in more than one way."
+    assert noise == (
+        "Asked more than once: 9 requests, of which production answered 4 in more than one way; "
+        "dedup_config.contradictions may keep these out of training."
+    )
     assert remarks(steps({}, {})) == []
 
 

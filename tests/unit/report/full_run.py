@@ -17,6 +17,8 @@ from flywheel.analysis import (
     Verdict,
 )
 from flywheel.cascades import Cascade, CascadePoint
+from flywheel.contradicted import Contradicted
+from flywheel.drift import Drift, Shift
 from flywheel.evaluation.divergent import DivergentAnswer
 from flywheel.log_facts import LogFacts
 from flywheel.report.evidence import AnswersOf, Evidence
@@ -40,6 +42,21 @@ HOSTILE = (
     "' onmouseover=alert(1) \" [x](javascript:alert(1)) \x1b[31m \u202etxt.exe \ud800 ]]> -->"
 )
 METRIC = "function_name_and_args_accuracy"
+DRIFT = Drift(
+    since="2026-01-01T00:00:00Z",
+    calls_then=1000,
+    calls_now=400,
+    shifts=[
+        Shift("answers", 0.31, 0.03, 0.001),
+        Shift("contexts", 0.02, 0.01, 0.4),
+        Shift("lengths", 0.1, 0.05, 0.2),
+    ],
+    uncovered_then=0.1,
+    uncovered_now=0.12,
+    moved=[(HOSTILE, 0.5, 0.19)],
+    stale_from=0.2,
+    stale_because=["answers"],
+)
 
 
 def evaluation(eval_type: EvalType, value: float) -> Evaluation:
@@ -145,6 +162,8 @@ def full_run() -> RunResult:
     )
     broken = CandidateResult("broken", HOSTILE, "failed", error=HOSTILE)
     analysis = Analysis(
+        drift=DRIFT,
+        contradicted=[Contradicted("small", "base-eval", METRIC, 3, 42, 40, 3, 0.8, 0.865, None)],
         conclusion="small customized-eval is surfaced.",
         verdicts=[
             Verdict(

@@ -110,6 +110,8 @@ def test_every_section_has_what_the_run_has(elements: Elements) -> None:
         "40 ms / 1.2 s",
         "stop 40",
         "no choice has content or tool calls",
+        "is stale because 31% of the answers since are of other kinds",
+        "3 of 42 evaluation items (7%) ask what production answered in materially different ways",
         "of which production answered 4 in more than one way",
         "nothing is routed, and there is no router",
         "useful cut",

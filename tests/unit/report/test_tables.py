@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 from flywheel.naming import slug_of
+from flywheel.report.contradicted import CONTRADICTED_TITLE
 from flywheel.report.divergent import divergent_rows
+from flywheel.report.drift import DRIFT_TITLE
 from flywheel.report.history import history_document, history_rows
+from flywheel.report.next_steps import next_steps
 from flywheel.report.refusals import REFUSALS_TITLE, funnel_with_reasons
 from flywheel.report.summary import best_evaluation, headline
 from flywheel.report.summary_page import summary_markdown
@@ -165,6 +168,17 @@ def test_why_records_were_refused_stands_in_the_funnel_and_the_summary() -> None
     ]
     assert REFUSALS_TITLE in summary_markdown(full_run())
     assert funnel_with_reasons(run_of(GOOD)) == funnel_rows(run_of(GOOD).funnel)
+
+
+def test_a_stale_set_and_contradicted_items_are_in_the_summary_the_steps_and_the_document() -> None:
+    page = summary_markdown(full_run())
+    for words in (DRIFT_TITLE, "31\\.0 %", CONTRADICTED_TITLE, "0\\.865", "when\\_stale"):
+        assert words in page, words
+    assert any("--set history_config.renew_when_stale=true" in step.text for step in next_steps(full_run()))
+    conclusions = results_document(full_run())[0]["conclusions"]
+    assert conclusions["drift"]["stale_because"] == ["answers"]
+    assert [one["without"] for one in conclusions["contradicted"]] == [0.865]
+    assert not any("stale" in step.text for step in next_steps(run_of(GOOD)))
 
 
 def test_how_answers_came_is_in_a_table_the_summary_and_the_document() -> None:
