@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from blocks.logs.log_files import LogFile, Piece, Row, lines_of, rows_of
-from blocks.logs.trace_files import calls_of, holds_traces
+from blocks.logs.trace_files import calls_in
 from flywheel.records.log_line import Unknown
 from flywheel.traces.calls import Labels
 
@@ -33,9 +33,7 @@ def entries_of(file: LogFile, raw: BinaryIO, longest: int, labels: Labels) -> It
     pieces: Iterator[Piece] | Iterator[Row]
     if file.kind == "parquet":
         pieces = rows_of(file, longest)
-    elif holds_traces(file, raw):
-        pieces = calls_of(file, raw, longest, labels)
     else:
-        pieces = lines_of(file, raw, longest)
+        pieces = calls_in(file, raw, longest, labels) or lines_of(file, raw, longest)
     for number, source, problem in pieces:
         yield Entry(file, number, source, problem)

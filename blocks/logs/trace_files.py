@@ -1,4 +1,4 @@
-"""Files of OpenTelemetry spans: one document a line, or one document that is the whole file."""
+"""Files of traces: OpenTelemetry spans, a document a line or a document that is the file; observations of Langfuse."""
 
 from __future__ import annotations
 
@@ -9,32 +9,48 @@ import msgspec
 
 from blocks.logs.log_files import LogFile, Piece, Row, lines_of
 from blocks.logs.unpacking import UnpackingError, unpacked
-from flywheel.traces.calls import Labels
+from flywheel.records.log_line import Unknown
+from flywheel.traces.calls import Labels, Recorded
 from flywheel.traces.genai import recorded_span
+from flywheel.traces.langfuse import exported_generation, looks_like_an_export
 from flywheel.traces.otlp import LOOKED_AT, looks_like_otlp, raw_spans
 
 LONGEST_DOCUMENT = 256_000_000
 """Bytes of a document that is read: it holds as many spans as the Collector sends at once, and is held in memory."""
 
 
-def holds_traces(file: LogFile, raw: BinaryIO) -> bool:
-    """Whether an open text file begins as one of spans does; it stands at its beginning afterwards."""
-    try:
-        return looks_like_otlp(_stream(file, raw).read(LOOKED_AT))
-    except UnpackingError:
-        return False  # told when it is read
-    finally:
-        raw.seek(0)
+def calls_in(file: LogFile, raw: BinaryIO, longest: int, labels: Labels) -> Iterator[Row] | None:
+    """The calls of an open text file that begins as a file of traces does; None for any other.
 
-
-def calls_of(file: LogFile, raw: BinaryIO, longest: int, labels: Labels) -> Iterator[Row]:
-    """Yield the calls of a file of spans as the fields of log records, under the numbers of their lines.
-
-    A document that cannot be read is one problem; so is a span, and it costs no other.
+    They come as the fields of log records, under the numbers of their lines. A document that cannot be read is one
+    problem; so is a call, and it costs no other.
 
     Args:
-        longest: Of a span, in bytes.
+        longest: Of a call, in bytes.
     """
+    try:
+        if looks_like_otlp(_stream(file, raw).read(LOOKED_AT)):
+            return _of_spans(file, raw, longest, labels)
+        raw.seek(0)
+        if looks_like_an_export(_stream(file, raw).readline(longest)):
+            return _of_observations(file, raw, longest, labels)
+    except UnpackingError:
+        pass  # told when it is read
+    finally:
+        raw.seek(0)
+    return None
+
+
+def _of_observations(file: LogFile, raw: BinaryIO, longest: int, labels: Labels) -> Iterator[Row]:
+    for number, line, problem in lines_of(file, raw, longest):
+        if problem is None:
+            recorded = exported_generation(line, labels)
+            yield _row(number, recorded, {"observation": msgspec.Raw(line)})
+        else:
+            yield Row(number, _shown(line), problem)
+
+
+def _of_spans(file: LogFile, raw: BinaryIO, longest: int, labels: Labels) -> Iterator[Row]:
     for number, document, problem in _documents(file, raw):
         if problem is not None:
             yield Row(number, _shown(document), problem)
@@ -51,11 +67,19 @@ def _call(number: int, span: bytes, resource: dict[str, object], longest: int, l
     if len(span) > longest:
         said = f"the span has {len(span):,} bytes; validation_config.max_record_bytes allows {longest:,}"
         return Row(number, {}, ("too_large", said))
-    recorded = recorded_span(span, resource, labels)
+    return _row(number, recorded_span(span, resource, labels), {"span": msgspec.Raw(span)})
+
+
+def _row(number: int, recorded: Recorded, written: Unknown) -> Row:
     if recorded.problem is None:
         return Row(number, recorded.fields)
-    fields = recorded.fields | {"span": msgspec.Raw(span)}
-    return Row(number, fields, (recorded.problem.reason, recorded.problem.detail))
+    problem = recorded.problem.reason, recorded.problem.detail
+    if recorded.problem.reason == "not_json":
+        written = {
+            name: msgspec.Raw(msgspec.json.encode(bytes(raw).decode(errors="backslashreplace")))
+            for name, raw in written.items()
+        }
+    return Row(number, recorded.fields | written, problem)
 
 
 def _documents(file: LogFile, raw: BinaryIO) -> Iterator[Piece]:

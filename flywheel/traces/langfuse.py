@@ -15,7 +15,15 @@ import msgspec
 from flywheel.errors import DataError
 from flywheel.records.log_line import PAYLOADS, Unreadable
 from flywheel.records.timestamps import to_seconds
-from flywheel.traces.calls import UNMAPPABLE, Labels, Recorded, Unmappable, as_fields, first_named
+from flywheel.traces.calls import (
+    NO_MODEL_CALL,
+    UNMAPPABLE,
+    Labels,
+    Recorded,
+    Unmappable,
+    as_fields,
+    first_named,
+)
 from flywheel.traces.chat import Chat, choice_of, tools_of
 
 WORKLOAD = ("workload_id", "flywheel.workload_id", "tag:workload", "trace.name")
@@ -41,6 +49,8 @@ _PARAMETERS = {
         "reasoning_effort",
     ),
 }
+_object = msgspec.json.Decoder(dict[str, Any])
+_names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CALLED = ("role", "content", "tool_calls", "function_call", "parts")
 
 
@@ -70,6 +80,38 @@ def recorded_generation(
     )
     derived["conversation_id"] = known.pop("conversation_id", None) or conversation
     return Recorded(as_fields(known | {key: value for key, value in derived.items() if value is not None}))
+
+
+def exported_generation(line: bytes, labels: Labels) -> Recorded:
+    """What a line of an export becomes: an observation, with what the export says of its trace beside it.
+
+    Exports to a bucket have names in snake case, those of the UI in camel case.
+    """
+    try:
+        row = {_camel(name): value for name, value in _object.decode(line).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Recorded({}, Unreadable("not_json", str(error)))
+    if row.get("type") not in (None, "GENERATION"):
+        return Recorded({}, Unreadable(NO_MODEL_CALL, f"the observation is no model call but {row['type']}"))
+    row.setdefault("model", row.get("providedModelName"))
+    for name in ("modelParameters", "usageDetails"):
+        row[name] = _parsed(row.get(name))
+    trace = {"name": row.get("traceName"), "tags": _parsed(row.get("traceTags") or row.get("tags"))}
+    return recorded_generation(row, trace, labels)
+
+
+def looks_like_an_export(line: bytes) -> bool:
+    """Whether a file that begins with this line was exported from Langfuse."""
+    try:
+        names = {_camel(name) for name in _names.decode(line)}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return {"traceId", "startTime", "type"} <= names and not names & {"request", "response"}
+
+
+def _camel(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(word.capitalize() for word in more)
 
 
 def _metadata(observation: Mapping[str, Any]) -> dict[str, Any]:

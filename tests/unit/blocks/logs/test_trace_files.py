@@ -125,3 +125,39 @@ def test_the_window_and_the_newest_go_by_the_begin_of_the_span(tmp_path: Path) -
     path.write_text(json.dumps(document([traced(i) for i in range(6)])))
     until = datetime.fromtimestamp(BEGIN + 5, UTC)
     assert ids(read(FileLogStore(path), until=until, limit=2)) == ["r3", "r4"]
+
+
+@pytest.mark.parametrize("in_a_bucket", [False, True])
+def test_an_export_of_langfuse_is_read_as_what_it_observed(tmp_path: Path, in_a_bucket: bool) -> None:
+    """The UI's exports have names in camel case, those to a bucket in snake case and parameters as text."""
+    observed: list[dict[str, Any]] = [
+        {
+            "id": f"o{i}",
+            "traceId": f"t{i}",
+            "type": "GENERATION" if i else "SPAN",
+            "startTime": f"2025-06-15T15:06:4{i}.000Z",
+            "endTime": f"2025-06-15T15:06:4{i}.500Z",
+            "providedModelName": "large",
+            "modelParameters": {"temperature": 0},
+            "input": [{"role": "user", "content": "hello"}],
+            "output": "hi",
+            "usageDetails": {"input": 5},
+            "metadata": {"workload_id": "router", "client_id": "acme"},
+        }
+        for i in range(3)
+    ]
+    observed[2]["input"] = {"template": "x"}
+    if in_a_bucket:
+        names = {"traceId": "trace_id", "startTime": "start_time", "endTime": "end_time"}
+        names |= {"providedModelName": "provided_model_name", "usageDetails": "usage_details"}
+        observed = [{names.get(key, key): value for key, value in row.items()} for row in observed]
+    lines = [*map(json.dumps, observed), '{"id": ']
+    path = tmp_path / "export.jsonl"
+    path.write_text("\n".join(lines))
+    batches = read(FileLogStore(path))
+    (row,) = rows(batches)
+    assert (row["id"], row["latency_ms"], row["tokens_in"]) == ("o1", 500.0, 5)
+    assert json.loads(row["request"])["model"] == "large"
+    refused = [(refusal.line, refusal.reason) for batch in batches for refusal in batch.refused]
+    assert refused == [(3, "unmappable_call"), (4, "not_json")]
+    assert (batches[0].out_of_scope, batches[0].refused[0].record["observation"]["id"]) == (1, "o2")
