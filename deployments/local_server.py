@@ -27,7 +27,7 @@ from flywheel.errors import FlywheelError
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "local"
 START_SECONDS = 240
-CANCEL_SECONDS = 60
+CANCEL_SECONDS = 120
 STOP_SECONDS = 15
 
 

@@ -56,7 +56,7 @@ class Receiver:
         finally:
             self._server.shutdown()
             self._server.server_close()
-            thread.join(5)
+            thread.join(60)
 
 
 @pytest.fixture(scope="package")
@@ -76,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not _answers(f"{url}/health"):
             assert process.poll() is None, (home / "server.log").read_text()
             assert time.monotonic() < deadline, "the server did not start"
@@ -99,7 +99,7 @@ def api(server: str) -> Iterator[str]:
 
     with temporary_settings({PREFECT_API_URL: server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield server
-        APILogWorker.drain_all(timeout=10, at_exit=False)  # while there is a server to take them
+        APILogWorker.drain_all(timeout=60, at_exit=False)  # while there is a server to take them
 
 
 @pytest.fixture(scope="package")
@@ -122,7 +122,7 @@ def deployed(server: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

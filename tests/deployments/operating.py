@@ -29,7 +29,7 @@ class PrefectServer:
         # A connection for each request: a kept one may be closed by the server just as it is used again.
         once = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(
-            base_url=url, timeout=60, transport=httpx.HTTPTransport(retries=3, limits=once)
+            base_url=url, timeout=120, transport=httpx.HTTPTransport(retries=3, limits=once)
         )
 
     def __enter__(self) -> PrefectServer:
@@ -39,18 +39,25 @@ class PrefectServer:
         self._http.close()
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return self._asked("POST", path, json=body)
+
+    def get(self, path: str) -> Any:
+        answer = self._asked("GET", path)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _asked(self, method: str, path: str, **more: Any) -> httpx.Response:
         # SQLite answers 503 while it is locked; whoever speaks to the server directly tries again.
-        for _ in range(10):
-            answer = self._http.post(path, json=body)
+        for _ in range(60):
+            answer = self._http.request(method, path, **more)
             if answer.status_code != 503:
                 break
+            time.sleep(0.5)
         return answer
 
     def deployment(self, name: str) -> dict[str, Any]:
         """By the name of the flow and its own, as `flow/deployment`."""
-        answer = self._http.get(f"/deployments/name/{name}")
-        answer.raise_for_status()
-        entry: dict[str, Any] = answer.json()
+        entry: dict[str, Any] = self.get(f"/deployments/name/{name}")
         return entry
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
@@ -61,9 +68,7 @@ class PrefectServer:
         return str(answer.json()["id"])
 
     def state(self, flow_run: str) -> dict[str, Any]:
-        answer = self._http.get(f"/flow_runs/{flow_run}")
-        answer.raise_for_status()
-        state: dict[str, Any] = answer.json()["state"]
+        state: dict[str, Any] = self.get(f"/flow_runs/{flow_run}")["state"]
         return state
 
     def set_state(self, flow_run: str, kind: str, name: str | None = None) -> None:
@@ -77,9 +82,7 @@ class PrefectServer:
         return self.state(flow_run)
 
     def gpu_slots_taken(self) -> int:
-        answer = self._http.get("/v2/concurrency_limits/gpu")
-        answer.raise_for_status()
-        return int(answer.json()["active_slots"])
+        return int(self.get("/v2/concurrency_limits/gpu")["active_slots"])
 
 
 def until(true: Callable[[], object], seconds: float, told: Callable[[], str] = str) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from tests.deployments.operating import (
 )
 from tests.fakes.nemo_server import NemoServer
 from tests.prefect_homes import prefect_home, without_prefect
-from tests.processes import living_with
+from tests.processes import left_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-STOP_SECONDS = 90
+STOP_SECONDS = 300
 
 
 @dataclass
@@ -86,7 +85,7 @@ def prefect(local: Local) -> Iterator[PrefectServer]:
 def test_server_worker_and_deployments_are_up_and_a_run_of_the_form_is_done(
     local: Local, prefect: PrefectServer
 ) -> None:
-    with urllib.request.urlopen(local.url, timeout=10) as page:
+    with urllib.request.urlopen(local.url, timeout=120) as page:
         assert b"<html" in page.read()
     state = prefect.ended(prefect.start("cleanup/cleanup", {"dry_run": True}), 300)
     assert state["type"] == "COMPLETED"
@@ -100,12 +99,10 @@ def test_ctrl_c_cancels_what_is_running_and_leaves_no_process(
     flow_run = prefect.start("flywheel/any-workload", {"config": settings})
     until(lambda: nemo.happened("submitted"), 300)
 
-    began = time.monotonic()
     local.process.send_signal(signal.SIGINT)
     assert local.process.wait(STOP_SECONDS) == 0
-    assert time.monotonic() - began < STOP_SECONDS
     assert "Everything is down." in (local.home / "said.txt").read_text()
-    assert living_with("HOME", str(local.home)) == {}
+    assert left_with("HOME", str(local.home)) == {}
     assert working_on(nemo, "endless") == []
     assert history(local.home, flow_run) == ("cancelled", [])
 
@@ -118,7 +115,7 @@ def test_a_port_that_somebody_listens_on_is_left_alone(receiver: Receiver, tmp_p
         env={**os.environ, "FLYWHEEL_SERVER_PORT": port, "PREFECT_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,16 +26,21 @@ DEPLOYED = {"support-router", "order-faq", "any-workload", "sweep", "ingest", "c
 
 @pytest.fixture
 def http(deployed: str) -> Iterator[httpx.Client]:
-    # SQLite answers 503 while it is locked; whoever speaks to the server directly tries again.
-    with httpx.Client(base_url=deployed, timeout=30) as client:
+    # A connection for each request: a kept one may be closed by the server just as it is used again.
+    once = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(
+        base_url=deployed, timeout=120, transport=httpx.HTTPTransport(retries=3, limits=once)
+    ) as client:
         yield client
 
 
 def post(http: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
-    for _ in range(10):
+    # SQLite answers 503 while it is locked; whoever speaks to the server directly tries again.
+    for _ in range(60):
         answer = http.post(path, json=body)
         if answer.status_code != 503:
             return answer
+        time.sleep(0.5)
     return answer
 
 
@@ -183,7 +189,7 @@ def test_people_are_told_of_an_end_of_a_candidate_and_of_a_regression(
     asyncio.run(bootstrap({"FLYWHEEL_NOTIFY_WEBHOOK": receiver.url}))
     receiver.bodies.clear()
     tell_of(run_with_news())
-    EventsWorker.drain_all(timeout=10, at_exit=False)
+    EventsWorker.drain_all(timeout=60, at_exit=False)
     texts = asyncio.run(received(receiver, 3))
 
     assert len(texts) == 3
@@ -200,7 +206,7 @@ def test_people_are_told_of_an_end_of_a_candidate_and_of_a_regression(
 
 
 async def received(receiver: Receiver, count: int) -> list[str]:
-    for _ in range(300):
+    for _ in range(1200):
         if len(receiver.bodies) >= count:
             break
         await asyncio.sleep(0.1)

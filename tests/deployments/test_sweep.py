@@ -99,7 +99,7 @@ async def test_a_sweep_runs_the_workloads_in_order_so_many_at_once_and_reports_t
             parameters={"overrides": {"workload_id": "support-router", "client_id": "acme-app"}},
             state=Running(),
         )
-    settings = SweepConfig(min_fresh_records=50, at_once=1, poll_seconds=0.2, wait_hours=0.05)
+    settings = SweepConfig(min_fresh_records=50, at_once=1, poll_seconds=0.2, wait_hours=0.15)
     dry = await sweep(template, settings, dry_run=True)
     assert dry.runs == {}
 
