@@ -15,7 +15,16 @@ class LogsConfig(Settings):
 
     path: str = Field(
         default="",
-        description="File or directory of logs (JSONL, also .gz or .zst, and Parquet), read by the file log store.",
+        description="File or directory of logs (JSONL, also .gz or .zst, Parquet, and OpenTelemetry spans in "
+        "OTLP/JSON), read by the file log store.",
+    )
+    workload_from: list[str] = Field(
+        default=[],
+        description="Of calls that a tracing tool recorded: attributes that name the workload; the first that a call "
+        "has counts. Empty: those that the page of the source lists.",
+    )
+    client_from: list[str] = Field(
+        default=[], description="The same for the client. Empty: those that the page of the source lists."
     )
     since: datetime | None = Field(
         default=None, description="Read only records logged at or after this time."
