@@ -54,7 +54,9 @@ def drift_remark(run: RunResult) -> str:
     if run.config.get("history_config", {}).get("renew_when_stale"):
         todo = "There was too little traffic that no run has used for a new one: read newer logs."
     else:
-        todo = f"With {RENEW} the next run draws a new one, from traffic that no run has used: read newer logs."
+        todo = (
+            f"With {RENEW} the next run draws a new one, from traffic that no run has used: read newer logs."
+        )
     return f"The evaluation set is stale because {reasons(drift)} ({compared}). {todo}"
 
 
