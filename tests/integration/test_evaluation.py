@@ -41,7 +41,9 @@ async def test_an_evaluation_comes_through_a_bad_day_of_the_endpoint(tmp_path: P
         question = body["messages"][-1]["content"]
         tried[question] += 1
         place = int(question.rpartition("i")[2])
-        if place % 3 == 0 and tried[question] <= 1 + place % 2:  # at their first tries, however many ask at once
+        if (
+            place % 3 == 0 and tried[question] <= 1 + place % 2
+        ):  # at their first tries, however many ask at once
             trouble = troubles[place // 3 % 4]
             return trouble if callable(trouble) else failure(503)
         if question.endswith("7"):

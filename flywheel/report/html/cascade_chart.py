@@ -65,9 +65,7 @@ def cascade_chart(cascades: Sequence[Cascade], title: str) -> Markup:
         parts.append(el("rect", x=_LEFT + 135 * number, y=4, width=10, height=10, class_=f"bar {colour}"))
         parts.append(el("text", cascade.signal, x=_LEFT + 15 + 135 * number, y=13))
     for target in {cascade.target for cascade in cascades}:
-        parts.append(
-            el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_up(target), y2=_up(target), class_="target")
-        )
+        parts.append(el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=_up(target), y2=_up(target), class_="target"))
     for cascade in cascades:
         parts += _chosen(cascade, COLOURS.get(cascade.signal, "a"))
     return chart(_HEIGHT, f"Share of the traffic kept against the score of what is kept: {title}", *parts)
