@@ -24,7 +24,7 @@ from blocks.ports import LogQuery
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract
 from flywheel.curation.partitions import curate_part, join_refused, join_validated
-from flywheel.curation.validate_stage import Validation
+from flywheel.curation.validation.validate_stage import Validation
 from flywheel.progress import silent
 
 FILE_RECORDS = 25_000

@@ -19,7 +19,7 @@ from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import LogQuery
 from flywheel.config import RedactionConfig, ValidationConfig
 from flywheel.curation.extraction import extract
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.progress import silent
 from flywheel.redaction.batches import Redaction
 

@@ -28,7 +28,7 @@ from flywheel.candidates import with_names
 from flywheel.config import FlywheelConfig
 from flywheel.curation.funnel import funnel_of
 from flywheel.errors import ConfigError, FlywheelError
-from flywheel.log_facts import facts_of
+from flywheel.findings.log_facts import facts_of
 from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
 from flywheel.rerun import EVERYTHING, PartConfig, data_settings_in, part_of, taken_over

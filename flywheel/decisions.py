@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from flywheel.analysis import Decision, Outcome, Verdict
 from flywheel.errors import ConfigError, DataError
+from flywheel.findings.analysis import Decision, Outcome, Verdict
 from flywheel.results import RunResult
 
 CHECKLIST = {

@@ -16,10 +16,10 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from flywheel.analysis import Arrivals, LoadTest
 from flywheel.cost.traffic import DAY, DAYS_OF_A_MONTH, calls_for_each_read, traffic_of
 from flywheel.errors import ConfigError
 from flywheel.evaluation.aggregate import percentile
+from flywheel.findings.analysis import Arrivals, LoadTest
 from flywheel.results import RunResult
 
 LATE_SECONDS = 0.25

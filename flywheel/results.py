@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from flywheel.analysis import Analysis, Decision, LoadTest
-from flywheel.log_facts import LogFacts
+from flywheel.findings.analysis import Analysis, Decision, LoadTest
+from flywheel.findings.log_facts import LogFacts
 
 EvalType = Literal["base-eval", "icl-eval", "customized-eval"]
 EVAL_TYPES: tuple[EvalType, ...] = ("base-eval", "icl-eval", "customized-eval")

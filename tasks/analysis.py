@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from blocks.connections import open_dataset_store, open_log_store, open_run_store
-from flywheel.analysis import Analysis
 from flywheel.config import FlywheelConfig
 from flywheel.errors import FlywheelError
+from flywheel.findings.analysis import Analysis
 from flywheel.progress import silent
 from tasks.conclusions import Conclusions
 from tasks.contradicted import contradicted_of

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from flywheel.analysis import Costs
 from flywheel.cost.costs import Way
 from flywheel.cost.gpu_time import seconds_charged
 from flywheel.cost.prices import Call
+from flywheel.findings.analysis import Costs
+from flywheel.findings.trajectories import Trajectories
 from flywheel.results import CandidateResult, Evaluation, Prediction
-from flywheel.trajectories import Trajectories
 from flywheel.verdicts.cascade_signals import Routable
 from flywheel.verdicts.contenders import Contender, ItemFrame
 from flywheel.verdicts.estimates import Scored

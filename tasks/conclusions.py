@@ -12,8 +12,6 @@ import msgspec
 
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import stored_file
-from flywheel.analysis import Analysis, Costs, Holdout
-from flywheel.cascades import Cascade
 from flywheel.config import FlywheelConfig
 from flywheel.cost.costs import costs_of
 from flywheel.cost.handing_back import HandingBack
@@ -25,6 +23,8 @@ from flywheel.errors import DataError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.scoring import score_answer, uses_tools
 from flywheel.evaluation.whole_conversations import Conversations
+from flywheel.findings.analysis import Analysis, Costs, Holdout
+from flywheel.findings.cascades import Cascade
 from flywheel.history.memory import read_memory
 from flywheel.results import EvalItem, RunResult
 from flywheel.verdicts.cascade_cuts import Asked, cascades_of

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from blocks.ports import DatasetStore
 from blocks.run_evidence import stored_file
-from flywheel.contradicted import Contradicted
-from flywheel.curation.contradictions import contradictions_of
+from flywheel.curation.duplicates.contradictions import contradictions_of
 from flywheel.curation.validated_table import read_columns
 from flywheel.evaluation.files import read_items
+from flywheel.findings.contradicted import Contradicted
 from flywheel.results import CandidateResult, Evaluation, RunResult
 from tasks.answers import read_predictions
 from tasks.curation import CuratedData

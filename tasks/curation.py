@@ -19,14 +19,14 @@ from blocks.endpoints.embedder import stored_embedder, vector_search
 from blocks.logs.log_query import query_of
 from blocks.ports import DatasetRef
 from flywheel.config import CandidateConfig, FlywheelConfig
-from flywheel.curation.contradictions import screening_of
-from flywheel.curation.deduplication import deduplicate
-from flywheel.curation.embeddings import embeddings_if
+from flywheel.curation.duplicates.contradictions import screening_of
+from flywheel.curation.duplicates.deduplication import deduplicate
 from flywheel.curation.extraction import extract
-from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.intake import Intake
-from flywheel.curation.leakage import check_leakage
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.leakage.check import check_leakage
+from flywheel.curation.texts.embeddings import embeddings_if
+from flywheel.curation.texts.fixed_text_search import fixed_text_of
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.history.carry import with_kept
@@ -110,7 +110,7 @@ async def extract_records(run_id: str, config: FlywheelConfig, history: Referenc
 
 @task(task_run_name="validate", cache_policy=NO_CACHE)
 async def validate_records(config: FlywheelConfig, extracted: Reference) -> Reference:
-    """Keep what can be learned from and measured against; see `flywheel.curation.validation`."""
+    """Keep what can be learned from and measured against; see `flywheel.curation.validation.validator`."""
     store = await open_dataset_store(config.connections)
     source = store.open(extracted.ref)
     settings = config.validation_config.model_dump()
@@ -129,7 +129,7 @@ async def validate_records(config: FlywheelConfig, extracted: Reference) -> Refe
     retry_condition_fn=is_transient,
 )
 async def deduplicate_records(config: FlywheelConfig, validated: Reference, history: Reference) -> Reference:
-    """Merge repeats and name the groups that must stay together; see `flywheel.curation.deduplication`."""
+    """Merge repeats and name the groups that must stay together; see `flywheel.curation.duplicates.deduplication`."""
     store = await open_dataset_store(config.connections)
     source = store.open(validated.ref)
     kept = kept_ids(read_kept(store.open(history.ref)))
@@ -166,7 +166,7 @@ async def deduplicate_records(config: FlywheelConfig, validated: Reference, hist
 async def require_no_leakage(
     config: FlywheelConfig, validated: Reference, assignment: Reference
 ) -> Reference:
-    """Prove that evaluation is absent from training, or make it so; see `flywheel.curation.leakage`."""
+    """Prove that evaluation is absent from training, or make it so; see `flywheel.curation.leakage.check`."""
     store = await open_dataset_store(config.connections)
     records, sides = store.open(validated.ref), store.open(assignment.ref)
     wanted = config.leakage_config.semantic.mode != "off"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blocks.ports import DatasetStore
 from flywheel.config import FlywheelConfig
-from flywheel.drift import Drift
+from flywheel.findings.drift import Drift
 from flywheel.history.memory import kept_ids, read_kept, read_memory
 from flywheel.history.traffic_profile import drift_since
 from tasks.curation import CuratedData

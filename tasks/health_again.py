@@ -9,9 +9,9 @@ import msgspec
 
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import stored_file
-from flywheel.analysis import JudgeHealth
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
+from flywheel.findings.analysis import JudgeHealth
 from flywheel.judging.files import read_labels, read_verdicts
 from flywheel.judging.health import health_of, health_of_runs
 from flywheel.judging.metrics import JudgeMetric

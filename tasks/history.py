@@ -19,8 +19,8 @@ from blocks.connections import open_dataset_store, open_run_store
 from blocks.ports import DatasetStore
 from blocks.run_evidence import stored
 from flywheel.config import FlywheelConfig
-from flywheel.curation.fixed_text import FixedText
-from flywheel.curation.fixed_text_search import fixed_text_of
+from flywheel.curation.texts.fixed_text import FixedText
+from flywheel.curation.texts.fixed_text_search import fixed_text_of
 from flywheel.curation.validated_table import numbers
 from flywheel.datasets.validated_rows import read_assignment, take_rows
 from flywheel.errors import FlywheelError

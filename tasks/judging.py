@@ -19,7 +19,6 @@ from blocks.ports import DatasetRef, DatasetStore, Endpoint
 from blocks.scoring.judge import Judge, rate
 from blocks.scoring.judge_cache import JudgeCache
 from blocks.scoring.judge_connection import JudgeConnection, judge_name, open_judge
-from flywheel.analysis import JudgeHealth
 from flywheel.candidates import content_hash
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.cost.prices import price_of
@@ -29,6 +28,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.meaning import EMBEDDING_SIMILARITY
 from flywheel.evaluation.predictions import write_predictions
 from flywheel.evaluation.scoring import METRICS
+from flywheel.findings.analysis import JudgeHealth
 from flywheel.judging.files import SHEET_FILE, VERDICTS_FILE, read_labels, write_sheet, write_verdicts
 from flywheel.judging.health import (
     HEALTH,

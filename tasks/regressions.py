@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from blocks.ports import DatasetStore, RunStore
 from blocks.run_evidence import ITEMS, stored, stored_file
-from flywheel.analysis import Regression
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.files import read_items
 from flywheel.evaluation.predictions import answered_before
+from flywheel.findings.analysis import Regression
 from flywheel.history.regressions import (
     EarlierScore,
     best_before,

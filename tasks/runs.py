@@ -19,7 +19,7 @@ from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.files import read_items
-from flywheel.log_facts import LogFacts
+from flywheel.findings.log_facts import LogFacts
 from flywheel.rerun import EVERYTHING, PartConfig, without_unwanted
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from flywheel.resuming import pending, results_that_stand, same_data

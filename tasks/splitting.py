@@ -10,11 +10,11 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.connections import open_dataset_store
 from flywheel.config import FlywheelConfig
-from flywheel.curation.fixed_text_search import fixed_text_of
-from flywheel.curation.screening import screened
-from flywheel.curation.split import split
-from flywheel.curation.split_history import split_with_history
-from flywheel.curation.validation_report import telling_refusals
+from flywheel.curation.splitting.screening import screened
+from flywheel.curation.splitting.split import split
+from flywheel.curation.splitting.split_history import split_with_history
+from flywheel.curation.texts.fixed_text_search import fixed_text_of
+from flywheel.curation.validation.report import telling_refusals
 from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
 from tasks.curation import Reference, find_or_make, of_all_records
@@ -29,7 +29,7 @@ async def split_records(
     deduplicated: Reference,
     history: Reference,
 ) -> Reference:
-    """Give every cluster a side; see `flywheel.curation.split`, and `split_history` where earlier runs were."""
+    """Give every cluster a side; see `flywheel.curation.splitting`, its `split_history` where earlier runs were."""
     store = await open_dataset_store(config.connections)
     records, source, memory = (store.open(part.ref) for part in (validated, deduplicated, history))
     settings = config.data_split_config.model_dump()

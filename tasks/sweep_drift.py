@@ -13,8 +13,8 @@ from blocks.ports import DatasetStore, LogQuery, LogStore
 from blocks.run_evidence import stored
 from flywheel.config import FlywheelConfig
 from flywheel.config.sweep import SweepConfig
-from flywheel.drift import reasons
 from flywheel.errors import DataError, FlywheelError
+from flywheel.findings.drift import reasons
 from flywheel.history.log_drift import drift_of_log
 from flywheel.history.memory import read_memory
 from flywheel.progress import silent

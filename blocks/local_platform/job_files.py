@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flywheel.loss_curve import thinned
+from flywheel.findings.loss_curve import thinned
 from flywheel.results import EpochScore, LossPoint
 
 JOB_FILE = "job.json"

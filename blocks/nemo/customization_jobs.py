@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel.loss_curve import merged
+from flywheel.findings.loss_curve import merged
 from flywheel.results import LossPoint
 
 NOT_ENOUGH = "NotEnoughResources"

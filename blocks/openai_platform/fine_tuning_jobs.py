@@ -25,7 +25,7 @@ from flywheel.errors import (
     TrainingOutOfTime,
     TransientRemoteError,
 )
-from flywheel.loss_curve import merged
+from flywheel.findings.loss_curve import merged
 from flywheel.naming import slug
 from flywheel.progress import Progress
 from flywheel.results import LossPoint

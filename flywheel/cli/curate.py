@@ -86,6 +86,6 @@ def _show(manifest: dict[str, Any], out: Any) -> None:
 
 def remarks(steps: dict[str, Any]) -> list[str]:
     """Why records were refused, and what else is odd about the log; nothing where there is nothing."""
-    from flywheel.log_facts import facts_of, sentences
+    from flywheel.findings.log_facts import facts_of, sentences
 
     return sentences(facts_of(steps["extract"], steps["validate"], steps["deduplicate"]), "manifest.json")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flywheel.cli.stored_run import add_run_argument
 
 if TYPE_CHECKING:
-    from flywheel.analysis import LoadTest
     from flywheel.config import ConnectionsConfig
+    from flywheel.findings.analysis import LoadTest
     from flywheel.results import RunResult
 
 HELP = "send a run's requests to an endpoint at production's rate; latency percentiles and errors against a target"

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flywheel.analysis import Bounds, Costs
 from flywheel.config import PriceConfig
 from flywheel.cost.prices import (
     Call,
@@ -23,6 +22,7 @@ from flywheel.cost.prices import (
 )
 from flywheel.cost.traffic import DAYS_OF_A_MONTH, Traffic
 from flywheel.evaluation.statistics import t_quantile, variance_of_mean
+from flywheel.findings.analysis import Bounds, Costs
 from flywheel.results import Customization
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from flywheel.analysis import Costs, Kpis, Verdict
+from flywheel.findings.analysis import Costs, Kpis, Verdict
 
 
 def kpis_of(

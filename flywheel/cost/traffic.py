@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from flywheel.analysis import Bounds
 from flywheel.evaluation.statistics import t_quantile
+from flywheel.findings.analysis import Bounds
 
 DAY = 86_400.0
 DAYS_OF_A_MONTH = 365.25 / 12

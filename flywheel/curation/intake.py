@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from flywheel.config import FlywheelConfig, ValidationConfig
 from flywheel.curation.batches import LogBatch, Refusal
-from flywheel.curation.derived_columns import Deriver, record_id
 from flywheel.curation.schema import EXTRACTED
 from flywheel.curation.validated_table import flags
-from flywheel.curation.validation import Validator
-from flywheel.curation.verdicts import Drop
+from flywheel.curation.validation.derived_columns import Deriver, record_id
+from flywheel.curation.validation.validator import Validator
+from flywheel.curation.validation.verdicts import Drop
 from flywheel.redaction.batches import Redaction
 
 ERASED = "erased"

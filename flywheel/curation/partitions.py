@@ -21,8 +21,8 @@ from flywheel.curation.batches import LogBatch
 from flywheel.curation.extraction import extract
 from flywheel.curation.output_directory import append_lines
 from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE, VALIDATED_FILES
-from flywheel.curation.validate_stage import validate
-from flywheel.curation.validation_report import EXAMPLES, ValidationReport
+from flywheel.curation.validation.report import EXAMPLES, ValidationReport
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.progress import Progress
 
 Counts = dict[str, Any]

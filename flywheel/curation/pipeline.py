@@ -15,22 +15,22 @@ from typing import Any, TypeVar
 from flywheel import __version__
 from flywheel.config import FlywheelConfig
 from flywheel.curation.batches import LogBatch
-from flywheel.curation.contradictions import screening_of
-from flywheel.curation.deduplication import deduplicate
-from flywheel.curation.embeddings import embeddings_if
+from flywheel.curation.duplicates.contradictions import screening_of
+from flywheel.curation.duplicates.deduplication import deduplicate
 from flywheel.curation.extraction import extract
-from flywheel.curation.fixed_text import FixedText
-from flywheel.curation.fixed_text_search import fixed_text_of
 from flywheel.curation.funnel import READ_AS, check, funnel_of
 from flywheel.curation.intake import Intake
-from flywheel.curation.leakage import check_leakage
+from flywheel.curation.leakage.check import check_leakage
 from flywheel.curation.output_directory import CERTIFICATE_FILE, append_lines, replacing, write_manifest
 from flywheel.curation.rejected_rows import write_rejected
 from flywheel.curation.schema import EXTRACTED_FILES, REJECTED_FILE
-from flywheel.curation.screening import screened
-from flywheel.curation.split import split
-from flywheel.curation.validate_stage import FEW_RECORDS, Validation
-from flywheel.curation.validation_report import telling_refusals
+from flywheel.curation.splitting.screening import screened
+from flywheel.curation.splitting.split import split
+from flywheel.curation.texts.embeddings import embeddings_if
+from flywheel.curation.texts.fixed_text import FixedText
+from flywheel.curation.texts.fixed_text_search import fixed_text_of
+from flywheel.curation.validation.report import telling_refusals
+from flywheel.curation.validation.validate_stage import FEW_RECORDS, Validation
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.icl import build_icl

@@ -108,5 +108,5 @@ FUNNEL = (
 """Keys of a run's funnel, in order. lines = out_of_scope + over_limit + read, where out_of_scope are readable records
 of other workloads, clients, times or outside the traffic share; and read = invalid + exact_duplicates +
 near_duplicates + held_back + contradicted + leaks_removed + train + validation + evaluation. `held_back` is there only
-where earlier runs kept some records from this one (`flywheel.curation.split_history`), `contradicted` where those that
-production contradicts itself on are left out of training (`flywheel.curation.contradictions`)."""
+where earlier runs kept some records from this one (`flywheel.curation.splitting.split_history`), `contradicted` where
+those that production contradicts itself on are left out of training (`flywheel.curation.duplicates.contradictions`)."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
+from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.examples import Message, example_turns, with_own_ids
 from flywheel.datasets.similarity import Hashes, shingles
 from flywheel.datasets.validated_rows import positions

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig, IclConfig
-from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
+from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose

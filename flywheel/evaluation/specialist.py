@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from flywheel.curation.arrow_columns import column
-from flywheel.curation.fixed_text_search import PER_GROUP, fixed_text_in
+from flywheel.curation.texts.fixed_text_search import PER_GROUP, fixed_text_in
 from flywheel.datasets.similarity import LexicalIndex, jaccard, shingles
 from flywheel.evaluation.divergent import prompt_text
 from flywheel.results import EvalItem

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flywheel.bounds import Bounds
 from flywheel.config.metrics import ArgumentConfig
 from flywheel.evaluation.comparators import with_rules
 from flywheel.evaluation.conversations import conversations_of
@@ -20,8 +19,9 @@ from flywheel.evaluation.scoring import (
 )
 from flywheel.evaluation.statistics import mean_score
 from flywheel.evaluation.tool_calls import Call, Schemas, calls_of, same_calls, schemas_of
+from flywheel.findings.bounds import Bounds
+from flywheel.findings.trajectories import ShareOf, Trajectories
 from flywheel.results import EvalItem, Prediction
-from flywheel.trajectories import ShareOf, Trajectories
 
 WORD_FOR_WORD = "exact_match"
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.arrow_columns import column
-from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
-from flywheel.curation.minhash import Signatures, band_keys, choose_bands, signatures
+from flywheel.curation.duplicates.minhash import Signatures, band_keys, choose_bands, signatures
+from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.curation.validated_table import numbers, read_batches, row_numbers, text_bytes
 
 EVALUATED, TRAINED = "evaluated", "trained"

@@ -11,8 +11,8 @@ from flywheel.config import FlywheelConfig
 from flywheel.curation.batches import LogBatch
 from flywheel.curation.extraction import extract
 from flywheel.curation.intake import Intake
-from flywheel.curation.validate_stage import validate
-from flywheel.drift import Drift
+from flywheel.curation.validation.validate_stage import validate
+from flywheel.findings.drift import Drift
 from flywheel.history.carry import kept_batches
 from flywheel.history.memory import kept_ids, read_kept, read_memory
 from flywheel.history.traffic_profile import drift_since

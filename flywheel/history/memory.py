@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.schema import EXTRACTED
-from flywheel.drift import TrafficProfile
 from flywheel.errors import DatasetError
+from flywheel.findings.drift import TrafficProfile
 from flywheel.history.ledger import LEDGER, read_ledger, union
 
 SCHEMA = 1

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from flywheel.analysis import Regression
+from flywheel.findings.analysis import Regression
 from flywheel.results import EvalItem, RunResult
 from flywheel.retention import SCORED
 from flywheel.verdicts.comparisons import paired_difference

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from flywheel.config import HistoryConfig
-from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.curation.schema import DEDUPLICATED_FILE
-from flywheel.curation.split_history import Standing
+from flywheel.curation.splitting.split_history import Standing
+from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.history.ledger import known_clusters, read_ledger
 from flywheel.history.memory import LEDGER_FILE, kept_ids, read_kept, read_memory
 from flywheel.history.traffic_profile import drift_since

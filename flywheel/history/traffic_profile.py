@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from flywheel.curation.validated_table import numbers, read_batches
-from flywheel.drift import ANSWERS, CONTEXTS, FEWEST, LENGTHS, SURE, Drift, Shift, TrafficProfile
+from flywheel.findings.drift import ANSWERS, CONTEXTS, FEWEST, LENGTHS, SURE, Drift, Shift, TrafficProfile
 from flywheel.records.timestamps import to_iso
 
 Counts = npt.NDArray[np.int64]

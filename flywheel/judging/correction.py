@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-from flywheel.analysis import Bounds
 from flywheel.evaluation.statistics import normal_quantile, t_quantile
+from flywheel.findings.analysis import Bounds
 
 FEWEST_LABELS = 2
 PSEUDO = 0.5

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from flywheel.analysis import JudgeHealth
 from flywheel.config import PriceConfig
 from flywheel.cost.prices import tokens_price
 from flywheel.errors import DataError
+from flywheel.findings.analysis import JudgeHealth
 from flywheel.judging.agreement import cohens_kappa, rank_correlation
 from flywheel.judging.correction import corrected_mean, with_settled
 from flywheel.judging.families import same_family

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flywheel.analysis import Verdict
 from flywheel.decisions import CHECKLIST, best_outcome, checklist_of, latest_decision, surfaced
+from flywheel.findings.analysis import Verdict
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import (
     UNKNOWN,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel.bounds import Bounds
-from flywheel.cascades import Cascade
+from flywheel.findings.bounds import Bounds
+from flywheel.findings.cascades import Cascade
+from flywheel.findings.trajectories import ShareOf, Trajectories
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import UNKNOWN, figure, money, share
 from flywheel.report.tables import Row, without_empty
 from flywheel.results import RunResult
-from flywheel.trajectories import ShareOf, Trajectories
 
 CASCADES_TITLE = "Share of the traffic that a candidate could take"
 CASCADES_REMARK = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flywheel.drift import ANSWERS, CONTEXTS, LENGTHS, reasons
+from flywheel.findings.drift import ANSWERS, CONTEXTS, LENGTHS, reasons
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import UNKNOWN, share
 from flywheel.report.tables import Row

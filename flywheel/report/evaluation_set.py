@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flywheel.analysis import Holdout
+from flywheel.findings.analysis import Holdout
 from flywheel.report.contradicted import contradicted_remark
 from flywheel.report.drift import drift_remark
 from flywheel.results import RunResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flywheel.analysis import Bounds, Difference
+from flywheel.findings.analysis import Bounds, Difference
 from flywheel.results import Score
 
 UNKNOWN = "–"

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from flywheel.analysis import Bounds, Ceiling
 from flywheel.evaluation.aggregate import percentile
 from flywheel.evaluation.statistics import t_quantile
+from flywheel.findings.analysis import Bounds, Ceiling
 from flywheel.report.evidence import AnswersOf, Evidence
 from flywheel.report.tables import primary_score
 from flywheel.results import EVAL_TYPES, RunResult

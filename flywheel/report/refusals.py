@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flywheel.curation.verdicts import REASONS
-from flywheel.log_facts import sentences
+from flywheel.curation.validation.verdicts import REASONS
+from flywheel.findings.log_facts import sentences
 from flywheel.report.escaping import cell
 from flywheel.report.tables import FUNNEL_LABELS, Row, funnel_rows
 from flywheel.results import RunResult

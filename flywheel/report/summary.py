@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel.analysis import Analysis
+from flywheel.findings.analysis import Analysis
 from flywheel.report.escaping import markdown
 from flywheel.report.numbers import score_text
 from flywheel.report.tables import Row, primary_score

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel.analysis import Analysis
+from flywheel.findings.analysis import Analysis
 from flywheel.report.escaping import cell
 from flywheel.report.numbers import UNKNOWN, by_traffic_text
 from flywheel.report.numbers import milliseconds as milliseconds

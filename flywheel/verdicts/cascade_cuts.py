@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flywheel.bounds import Bounds
-from flywheel.cascades import Cascade, CascadePoint, CutOutcome
+from flywheel.findings.bounds import Bounds
+from flywheel.findings.cascades import Cascade, CascadePoint, CutOutcome
 from flywheel.verdicts.cascade_curve import FOLDS, Numbers, Ordering, folds_of, held_out_order, kept_at
 from flywheel.verdicts.cascade_signals import Routable, Signal
 from flywheel.verdicts.estimates import Scored, mean_of

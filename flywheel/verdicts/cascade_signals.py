@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from flywheel.cascades import SignalName
+from flywheel.findings.cascades import SignalName
 from flywheel.records.answers import NO_TOOL
 from flywheel.records.messages import message_text
 from flywheel.results import EvalItem, Prediction

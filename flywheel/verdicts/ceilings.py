@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from flywheel.analysis import Bounds, Ceiling
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.meaning import EMBEDDING_SIMILARITY
 from flywheel.evaluation.scoring import METRICS
+from flywheel.findings.analysis import Bounds, Ceiling
 from flywheel.results import EvalItem
 from flywheel.verdicts.contenders import Standard
 from flywheel.verdicts.estimates import Mean, Scored, mean_of

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import msgspec
 
-from flywheel.analysis import Bounds, Comparison, Difference
+from flywheel.findings.analysis import Bounds, Comparison, Difference
 from flywheel.verdicts.contenders import Contender
 from flywheel.verdicts.estimates import Paired, Scored, mean_of, paired, tail_above, tail_below
 from flywheel.verdicts.multiplicity import holm

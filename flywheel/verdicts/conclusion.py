@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel.analysis import Costs, Verdict
+from flywheel.findings.analysis import Costs, Verdict
 from flywheel.verdicts.noninferiority import points
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from flywheel.analysis import Ceiling
 from flywheel.evaluation.scoring import METRICS, metrics_for, reference_calls, uses_tools
+from flywheel.findings.analysis import Ceiling
 from flywheel.results import EvalItem, Prediction
 from flywheel.verdicts.estimates import Mean, Scored
 

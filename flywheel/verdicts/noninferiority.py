@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flywheel.analysis import Bounds, Ceiling, Difference, Outcome, Verdict
 from flywheel.config import ThresholdsConfig
+from flywheel.findings.analysis import Bounds, Ceiling, Difference, Outcome, Verdict
 from flywheel.verdicts.contenders import Contender, Standard
 from flywheel.verdicts.estimates import (
     Against,

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from deployments.bootstrap import block_types, bootstrap
-from flywheel.analysis import Analysis, Bounds, Costs, Difference, Regression, Verdict
 from flywheel.config import FlywheelConfig, WindowConfig
 from flywheel.errors import ConfigError
+from flywheel.findings.analysis import Analysis, Bounds, Costs, Difference, Regression, Verdict
 from flywheel.results import CandidateResult, RunResult
 from tests.deployments.conftest import Receiver
 

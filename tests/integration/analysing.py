@@ -11,7 +11,6 @@ from typing import Any
 from prefect.logging import disable_run_logger
 
 from blocks.connections import open_run_store
-from flywheel.analysis import Analysis
 from flywheel.config import (
     AnalysisConfig,
     CandidateConfig,
@@ -23,6 +22,7 @@ from flywheel.config import (
     ThresholdsConfig,
 )
 from flywheel.curation.funnel import funnel_of
+from flywheel.findings.analysis import Analysis
 from flywheel.results import CandidateResult, Customization, RunResult
 from tasks.analysis import analyse
 from tasks.curation import (

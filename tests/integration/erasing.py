@@ -18,11 +18,11 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from blocks.logs.file_log_store import FileLogStore
 from blocks.ports import DatasetRef, DatasetStore, LogQuery
 from flywheel.config import ConnectionsConfig, FlywheelConfig
-from flywheel.curation.deduplication import deduplicate
+from flywheel.curation.duplicates.deduplication import deduplicate
 from flywheel.curation.extraction import extract
-from flywheel.curation.leakage import check_leakage
-from flywheel.curation.split import split
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.leakage.check import check_leakage
+from flywheel.curation.splitting.split import split
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.icl import build_icl
 from flywheel.evaluation.files import read_items

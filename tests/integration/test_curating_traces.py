@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from flywheel.config import ValidationConfig
-from flywheel.curation.validation import Validator
-from flywheel.curation.verdicts import Keep
+from flywheel.curation.validation.validator import Validator
+from flywheel.curation.validation.verdicts import Keep
 from flywheel.sample import ROUTER_WORKLOAD, WEB_CLIENT
 from flywheel.sample.generator import sample_lines
 from tests.fakes.langfuse_server import PUBLIC, SECRET, LangfuseServer

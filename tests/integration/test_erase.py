@@ -22,7 +22,7 @@ from flywheel.curation.extraction import extract
 from flywheel.curation.funnel import funnel_of
 from flywheel.curation.intake import Intake
 from flywheel.curation.pipeline import curate
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.evaluation.files import read_items
 from flywheel.progress import silent
 from flywheel.token_counters import counter_for

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from flywheel.curation.verdicts import REASONS
+from flywheel.curation.validation.verdicts import REASONS
 from tests.integration.curating import curate, lines_of, many_records, write_records
 
 RECORDS = 800

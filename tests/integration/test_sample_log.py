@@ -13,7 +13,7 @@ from blocks.ports import LogQuery
 from flywheel.cli.main import main
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.progress import silent
 from flywheel.sample import ROUTER_WORKLOAD, WEB_CLIENT, write_sample_log
 from flywheel.sample.generator import entries

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.analysis import LoadTest
 from flywheel.errors import ConfigError
+from flywheel.findings.analysis import LoadTest
 from flywheel.load_test import (
     Sample,
     average_rate,

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from flywheel.cascades import Cascade
+from flywheel.findings.cascades import Cascade
 from flywheel.report.cascade_tables import cascade_currency, curve_rows
 from flywheel.report.escaping import cell
 from flywheel.report.html.svg import WIDTH, chart, el, plain_number

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from flywheel.analysis import Bounds
 from flywheel.evaluation.aggregate import percentile
+from flywheel.findings.analysis import Bounds
 from flywheel.report.escaping import cell
 from flywheel.report.html.svg import WIDTH, chart, el, log_ticks, plain_number, ticks
 from flywheel.report.numbers import milliseconds

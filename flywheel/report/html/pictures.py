@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from flywheel.analysis import Bounds
+from flywheel.findings.analysis import Bounds
 from flywheel.report import pareto
 from flywheel.report.escaping import cell
 from flywheel.report.evidence import Evidence

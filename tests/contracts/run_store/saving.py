@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from blocks.ports import RunStore
-from flywheel.analysis import Analysis, Bounds, Costs, Difference, Holdout, Verdict
 from flywheel.errors import DataError
+from flywheel.findings.analysis import Analysis, Bounds, Costs, Difference, Holdout, Verdict
 from flywheel.results import CandidateResult, Customization
 from tests.contracts.run_store.cases import entry, evaluation, judged, run
 

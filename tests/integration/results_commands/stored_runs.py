@@ -8,11 +8,11 @@ import msgspec
 
 from blocks.datasets.directory_dataset_store import DirectoryDatasetStore
 from blocks.history.sqlite_run_store import SqliteRunStore
-from flywheel.analysis import Analysis, Difference, Verdict
 from flywheel.evaluation.aggregate import aggregate, score_predictions, scores_of
 from flywheel.evaluation.eval_set import eval_set_of
 from flywheel.evaluation.predictions import write_predictions
 from flywheel.evaluation.specialist import ITEMS_FILE, PREDICTIONS_FILE
+from flywheel.findings.analysis import Analysis, Difference, Verdict
 from flywheel.report.specialist_set import as_lines
 from flywheel.results import CandidateResult, EvalItem, Prediction, RunResult
 from tests.unit.evaluation.cases import calls, item, text

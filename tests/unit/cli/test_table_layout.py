@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.analysis import Analysis, Costs
 from flywheel.cli.show import show_run
 from flywheel.cli.table_layout import SENTENCES, layout
 from flywheel.config import ConnectionsConfig
+from flywheel.findings.analysis import Analysis, Costs
 from flywheel.report.analysis_tables import cost_rows
 from flywheel.results import RunResult, TrafficMean
 from tests.unit.report.full_run import METRIC, full_run

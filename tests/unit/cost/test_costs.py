@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.analysis import Bounds, Costs
 from flywheel.config import PriceConfig
 from flywheel.cost.costs import Way, costs_of
 from flywheel.cost.kpis import kpis_of
 from flywheel.cost.prices import Call, price_of
 from flywheel.cost.traffic import DAYS_OF_A_MONTH, Traffic, calls_for_each_read, traffic_of
+from flywheel.findings.analysis import Bounds, Costs
 from flywheel.results import Customization
 
 LARGE = PriceConfig(model="large", input_per_1k=0.01, output_per_1k=0.03)

@@ -15,7 +15,7 @@ from blocks.ports import LogQuery
 from flywheel.config import ValidationConfig
 from flywheel.curation.extraction import extract
 from flywheel.curation.schema import REJECTED_FILE, VALIDATED_FILES
-from flywheel.curation.validate_stage import validate
+from flywheel.curation.validation.validate_stage import validate
 from flywheel.progress import silent
 
 TOOLS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.config import DataSplitConfig, IclConfig
-from flywheel.curation.fixed_text import NO_FIXED_TEXT, FixedText
+from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
 from flywheel.datasets.icl import EVAL_FILE, NOT_RUN_FILE, build_icl
 from flywheel.progress import silent
 from flywheel.token_counters import UpperBoundCounter

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from flywheel.curation.arrow_columns import column
-from flywheel.curation.fixed_text_search import fixed_text_in
+from flywheel.curation.texts.fixed_text_search import fixed_text_in
 from flywheel.datasets.icl import without_examples
 from flywheel.errors import DataError
 from flywheel.token_counters import chat_tokens

@@ -15,8 +15,8 @@ from flywheel.evaluation.aggregate import score_predictions
 from flywheel.evaluation.conversations import conversations_of
 from flywheel.evaluation.scoring import FUNCTION_NAME_AND_ARGS
 from flywheel.evaluation.whole_conversations import Conversations
+from flywheel.findings.trajectories import Trajectories
 from flywheel.results import EvalItem, Prediction
-from flywheel.trajectories import Trajectories
 from tests.fakes.chat_server import completion
 from tests.unit.evaluation.cases import TRACK, WEATHER, calls, text
 

@@ -10,9 +10,9 @@ import pytest
 
 from flywheel.config import DedupConfig, HistoryConfig
 from flywheel.curation.batches import LogBatch
-from flywheel.curation.deduplication import deduplicate
-from flywheel.curation.fixed_text_search import find_fixed_text
+from flywheel.curation.duplicates.deduplication import deduplicate
 from flywheel.curation.schema import DEDUPLICATED_FILE, EXTRACTED
+from flywheel.curation.texts.fixed_text_search import find_fixed_text
 from flywheel.curation.validated_table import read_columns
 from flywheel.errors import DatasetError
 from flywheel.history.carry import KEPT_COLUMNS, as_extracted, with_kept

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.analysis import Regression
+from flywheel.findings.analysis import Regression
 from flywheel.history.regressions import best_before, digests_of, regression_of, scores_of_run
 from flywheel.results import CandidateResult, EvalItem, Evaluation, RunResult, Score
 from flywheel.verdicts.contenders import ItemFrame

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.drift import TrafficProfile, reasons
+from flywheel.findings.drift import TrafficProfile, reasons
 from flywheel.history.traffic_profile import drift_between, drift_since, profile_of, shift_of
 from tests.unit.curation.tables import Call, call, validated
 

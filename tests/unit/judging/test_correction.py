@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.analysis import Bounds
+from flywheel.findings.analysis import Bounds
 from flywheel.judging.correction import corrected_mean, with_settled
 
 SHARES = st.floats(0, 1)

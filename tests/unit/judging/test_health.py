@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.analysis import JudgeHealth
 from flywheel.config import PriceConfig
 from flywheel.errors import ConfigError, DataError
+from flywheel.findings.analysis import JudgeHealth
 from flywheel.judging.families import families, same_family
 from flywheel.judging.files import read_labels, read_verdicts, write_sheet, write_verdicts
 from flywheel.judging.health import (

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.config import ValidationConfig
-from flywheel.curation.derived_columns import Deriver
-from flywheel.curation.validation import Validator
-from flywheel.curation.verdicts import Drop
+from flywheel.curation.validation.derived_columns import Deriver
+from flywheel.curation.validation.validator import Validator
+from flywheel.curation.validation.verdicts import Drop
 from flywheel.records.canonical import fingerprint
 from flywheel.records.openings import Openings, Parts
 

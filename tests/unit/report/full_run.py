@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flywheel.analysis import (
+from flywheel.evaluation.divergent import DivergentAnswer
+from flywheel.findings.analysis import (
     Analysis,
     Bounds,
     Ceiling,
@@ -16,10 +17,9 @@ from flywheel.analysis import (
     Regression,
     Verdict,
 )
-from flywheel.contradicted import Contradicted
-from flywheel.drift import Drift, Shift
-from flywheel.evaluation.divergent import DivergentAnswer
-from flywheel.log_facts import LogFacts
+from flywheel.findings.contradicted import Contradicted
+from flywheel.findings.drift import Drift, Shift
+from flywheel.findings.log_facts import LogFacts
 from flywheel.report.evidence import AnswersOf, Evidence
 from flywheel.results import (
     CandidateResult,

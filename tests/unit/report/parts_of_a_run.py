@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flywheel.bounds import Bounds
-from flywheel.cascades import Cascade, CascadePoint
-from flywheel.trajectories import ShareOf, Trajectories
+from flywheel.findings.bounds import Bounds
+from flywheel.findings.cascades import Cascade, CascadePoint
+from flywheel.findings.trajectories import ShareOf, Trajectories
 
 HOSTILE = (
     "</script></style></title></svg></textarea><script>document.title='owned'</script>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flywheel.analysis import Analysis, Holdout
+from flywheel.findings.analysis import Analysis, Holdout
 from flywheel.report.evaluation_set import remarks
 from flywheel.report.summary_page import summary_markdown
 from flywheel.results import RunResult

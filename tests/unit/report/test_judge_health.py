@@ -7,10 +7,10 @@ import json
 import msgspec
 import pytest
 
-from flywheel.analysis import Analysis
 from flywheel.cli.own_scores import health_text
 from flywheel.cli.show import show_run
 from flywheel.config import ConnectionsConfig
+from flywheel.findings.analysis import Analysis
 from flywheel.judging.health import health_document
 from flywheel.report.analysis_tables import judge_health_rows
 from flywheel.report.bounded import bounded

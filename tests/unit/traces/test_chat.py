@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.curation.verdicts import Keep
+from flywheel.curation.validation.verdicts import Keep
 from flywheel.traces.calls import NO_LABELS
 from flywheel.traces.genai import recorded_span
 from tests.unit.traces.spans import in_parts, pairs

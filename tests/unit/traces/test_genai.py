@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from flywheel.config import ValidationConfig
-from flywheel.curation.validation import Validator
-from flywheel.curation.verdicts import Drop, Keep
+from flywheel.curation.validation.validator import Validator
+from flywheel.curation.validation.verdicts import Drop, Keep
 from flywheel.traces.calls import NO_LABELS, Recorded
 from flywheel.traces.genai import recorded_span
 from tests.unit.traces.spans import span

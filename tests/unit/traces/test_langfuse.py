@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.config import ValidationConfig
-from flywheel.curation.validation import Validator
-from flywheel.curation.verdicts import Drop
+from flywheel.curation.validation.validator import Validator
+from flywheel.curation.validation.verdicts import Drop
 from flywheel.traces.calls import NO_LABELS, Recorded
 from flywheel.traces.langfuse import recorded_generation
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.cascades import Cascade
+from flywheel.findings.cascades import Cascade
 from flywheel.verdicts.cascade_curve import folds_of, held_out_order, kept_at
 from flywheel.verdicts.cascade_cuts import STEPS, Asked, cascades_of
 from flywheel.verdicts.cascade_signals import Routable, Signal

@@ -10,8 +10,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from statsmodels.stats.multitest import multipletests
 
-from flywheel.analysis import Bounds, Costs, Verdict
 from flywheel.config import ThresholdsConfig
+from flywheel.findings.analysis import Bounds, Costs, Verdict
 from flywheel.results import EvalItem, Prediction
 from flywheel.verdicts.ceilings import repeats_scored, standard_of
 from flywheel.verdicts.comparisons import comparisons_of, mcnemar, paired_difference

@@ -1,0 +1,1 @@
+"""Texts as they are compared: without a template, normalised, as shingles, as vectors."""
