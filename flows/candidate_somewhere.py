@@ -6,8 +6,8 @@ from flows.run_candidate import run_candidate
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.rerun import PartConfig
 from flywheel.results import CandidateResult
-from tasks.candidate_deployment import run_on_worker
-from tasks.curation import CuratedData
+from tasks.candidates.deployment import run_on_worker
+from tasks.curating.curation import CuratedData
 
 
 async def candidate_somewhere(

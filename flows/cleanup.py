@@ -12,9 +12,9 @@ from prefect.states import Completed
 
 from flywheel.config import ConnectionsConfig
 from flywheel.report.bounded import bounded
-from tasks.cleanup import clean_up
-from tasks.freed import Freed
-from tasks.slots_cleanup import clean_up_slots
+from tasks.cleaning.cleanup import clean_up
+from tasks.cleaning.freed import Freed
+from tasks.cleaning.slots import clean_up_slots
 
 EMBEDDED = ConnectionsConfig()  # a default instance shows in the form of the Prefect UI; a factory does not
 NOTHING = "Nothing was left behind."

@@ -11,9 +11,9 @@ from prefect import flow
 from blocks.logs.log_partitions import partitions_of
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
-from tasks.curation import Reference, extract_records, validate_records
-from tasks.partitions import Joined, curate_partition, join_partitions
-from tasks.watermark import watermark
+from tasks.curating.curation import Reference, extract_records, validate_records
+from tasks.curating.partitions import Joined, curate_partition, join_partitions
+from tasks.curating.watermark import watermark
 
 _ONE_THREAD_EACH = {
     "threads_per_worker": 1,

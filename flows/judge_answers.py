@@ -10,11 +10,11 @@ from flywheel.candidates import judge_of
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import FlywheelError, NotStarted, OverBudget
 from flywheel.results import CandidateResult
-from tasks.allowance import on_account, require_open_window, set_aside, within_window
-from tasks.candidates import deploy, shut_down
-from tasks.curation import CuratedData
-from tasks.judging import judge_candidate
-from tasks.slot_queue import gpu_slots
+from tasks.candidates.allowance import on_account, require_open_window, set_aside, within_window
+from tasks.candidates.on_platform import deploy, shut_down
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.judging import judge_candidate
+from tasks.slots.queue import gpu_slots
 
 
 async def judged(

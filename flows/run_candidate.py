@@ -26,15 +26,15 @@ from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import DataError, FlywheelError, NotStarted, OverBudget, TrainingOutOfTime
 from flywheel.rerun import EVERYTHING, PartConfig, merged, without_unwanted
 from flywheel.results import CandidateResult, Customization, EvalType, Evaluation
-from tasks.allowance import on_account, require_open_window, set_aside, within_window
-from tasks.candidates import deploy, fine_tune, serve_customization, shut_down
-from tasks.curation import CuratedData, Reference, build_icl_dataset
-from tasks.evaluation import evaluate
-from tasks.gpu_slots import expected_length, slots_of
-from tasks.rerun import earlier_result
+from tasks.candidates.allowance import on_account, require_open_window, set_aside, within_window
+from tasks.candidates.on_platform import deploy, fine_tune, serve_customization, shut_down
+from tasks.candidates.rerun import earlier_result
+from tasks.curating.curation import CuratedData, Reference, build_icl_dataset
+from tasks.evaluating.evaluation import evaluate
+from tasks.evaluating.specialist import ask_specialist_set
 from tasks.runs import candidate_status, finished_candidate, keep_candidate
-from tasks.slot_queue import GpuSlots, gpu_slots
-from tasks.specialist import ask_specialist_set
+from tasks.slots.gpu_slots import expected_length, slots_of
+from tasks.slots.queue import GpuSlots, gpu_slots
 
 
 @flow(name="candidate", flow_run_name="{candidate.name}")

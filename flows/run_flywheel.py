@@ -33,26 +33,26 @@ from flywheel.overrides import with_overrides
 from flywheel.report.summary import headline
 from flywheel.rerun import EVERYTHING, PartConfig, data_settings_in, part_of, taken_over
 from flywheel.results import CandidateResult, RunResult
-from tasks.allowance import continue_when_open
-from tasks.analysis import analyse
 from tasks.artifacts import publish_results
-from tasks.curation import (
+from tasks.candidates.allowance import continue_when_open
+from tasks.candidates.rerun import data_of, keep_part, part_to_do, run_to_repeat
+from tasks.candidates.training_bounds import check_fine_tunes
+from tasks.concluding.analysis import analyse
+from tasks.concluding.decisions import wait_for_decisions
+from tasks.concluding.history import history_of_data, recall_history, remember
+from tasks.curating.curation import (
     CuratedData,
     build_base_and_training,
     deduplicate_records,
     require_no_leakage,
 )
-from tasks.decisions import wait_for_decisions
+from tasks.curating.splitting import split_records
+from tasks.evaluating.judging import check_judge_and_metrics
+from tasks.evaluating.production import ask_production_again
+from tasks.evaluating.specialist import check_specialist_set
 from tasks.events import tell_of
-from tasks.gpu_slots import ensure_gpu_slots
-from tasks.history import history_of_data, recall_history, remember
-from tasks.judging import check_judge_and_metrics
-from tasks.production import ask_production_again
-from tasks.rerun import data_of, keep_part, part_to_do, run_to_repeat
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation, mark_ended, run_status
-from tasks.specialist import check_specialist_set
-from tasks.splitting import split_records
-from tasks.training_bounds import check_fine_tunes
+from tasks.slots.gpu_slots import ensure_gpu_slots
 
 APART = 0.25
 """Seconds between the starts of two candidates. Together, their first requests shut each other out of a Prefect server

@@ -24,8 +24,8 @@ from flywheel.report.refusals import funnel_with_reasons
 from flywheel.report.summary_page import summary_markdown
 from flywheel.report.tables import Row, all_scores_rows, results_rows
 from flywheel.results import RunResult
-from tasks.curation import CuratedData
-from tasks.divergent import worst_answers
+from tasks.concluding.divergent import worst_answers
+from tasks.curating.curation import CuratedData
 
 MOST_DIVERGENT = 50
 

@@ -23,8 +23,8 @@ from flywheel.findings.log_facts import LogFacts
 from flywheel.rerun import EVERYTHING, PartConfig, without_unwanted
 from flywheel.results import CandidateResult, CandidateStatus, Evaluation, RunResult, RunStatus
 from flywheel.resuming import pending, results_that_stand, same_data
-from tasks.cleanup import release
-from tasks.curation import CuratedData, Reference
+from tasks.cleaning.cleanup import release
+from tasks.curating.curation import CuratedData, Reference
 from tasks.retry_conditions import is_transient
 from tasks.run_owner import bury_earlier_owner, record_owner, require_no_other, strike_owner
 

@@ -43,7 +43,7 @@ from flywheel.scheduling.sweep_plan import Chosen, SweepPlan, Workload
 from tasks.pages import PAGE, all_pages
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
-from tasks.slot_lease import with_server
+from tasks.slots.lease import with_server
 from tasks.sweep_drift import renewal, staleness
 
 FLOW = "flywheel"

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.freed import Freed
+    from tasks.cleaning.freed import Freed
 
 HELP = "free deployments and jobs of runs whose process died, and datasets that nothing refers to"
 EXAMPLE = "flywheel cleanup --dry-run --older-than 1h"
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.cli.show import print_table
     from flywheel.cli.terminal import console, emit_json, plain
     from flywheel.config import ConnectionsConfig
-    from tasks.cleanup import clean_up
+    from tasks.cleaning.cleanup import clean_up
 
     connections = ConnectionsConfig(
         home=arguments.home,

@@ -127,7 +127,7 @@ async def _drawn_again(
 
     from blocks.connections import open_dataset_store, open_run_store
     from flywheel.errors import FlywheelError
-    from tasks.conclusions import drawn_again
+    from tasks.concluding.conclusions import drawn_again
 
     if run.analysis is None or not run.analysis.verdicts:
         return {}, ""

@@ -169,7 +169,7 @@ def _print_divergent(screen: Console, run: RunResult, connections: ConnectionsCo
 
 async def _divergent(run: RunResult, connections: ConnectionsConfig, most: int) -> list[dict[str, Any]]:
     from blocks.connections import open_dataset_store
-    from tasks.divergent import divergent_table
+    from tasks.concluding.divergent import divergent_table
 
     if "datasets" not in run.datasets:
         return []

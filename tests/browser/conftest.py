@@ -225,7 +225,7 @@ def _paused(thread: threading.Thread) -> UUID:
 def _resume(flow_run_id: UUID) -> None:
     from prefect.flow_runs import aresume_flow_run
 
-    from tasks.decisions import NOBODY, DecisionForm
+    from tasks.concluding.decisions import NOBODY, DecisionForm
 
     asyncio.run(aresume_flow_run(flow_run_id, run_input=DecisionForm(by=NOBODY).model_dump()))
 

@@ -246,7 +246,7 @@ def test_the_rest_of_a_run_waits_on_the_server_for_the_next_window(
     api: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it survives whatever happens to the process that ran into the end of the window."""
-    from tasks.allowance import continue_when_open
+    from tasks.candidates.allowance import continue_when_open
 
     entry = deployment(http, "any-workload")
     parameters = {"config": entry["parameters"]["config"], "overrides": {"gpu_slots": 2}}

@@ -22,7 +22,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from deployments.automations import SECONDS_WITHOUT_HEARTBEAT, crash_zombies
 from deployments.bootstrap import bootstrap
 from tasks.run_owner import OWNER
-from tasks.slot_lease import LEASE_SECONDS
+from tasks.slots.lease import LEASE_SECONDS
 from tests.deployments.operating import (
     PrefectServer,
     history,

@@ -38,7 +38,7 @@ from tests.fakes.gpu_platform import GpuPlatformBlock  # noqa: F401  # Prefect f
 def steps() -> list[Task[Any, Any]]:
     """Every task there is."""
     modules = [
-        importlib.import_module(module.name) for module in pkgutil.iter_modules(tasks.__path__, "tasks.")
+        importlib.import_module(module.name) for module in pkgutil.walk_packages(tasks.__path__, "tasks.")
     ]
     found = {
         id(thing): thing for module in modules for thing in vars(module).values() if isinstance(thing, Task)

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.connections import open_run_store
 from flywheel.config import FlywheelConfig
-from tasks.slot_lease import GPU_LIMIT
+from tasks.slots.lease import GPU_LIMIT
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.faults.conftest import Runner
 

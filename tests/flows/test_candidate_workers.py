@@ -24,7 +24,7 @@ from flows.run_candidate import run_candidate
 from flows.run_flywheel import run_flywheel
 from flywheel.config import CandidateConfig, ConnectionsConfig, DataSplitConfig, FlywheelConfig, LogsConfig
 from flywheel.results import RunResult
-from tasks.candidate_deployment import tag_of
+from tasks.candidates.deployment import tag_of
 from tests.fakes.openai_provider import OpenAIProvider
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from flows.cleanup import cleanup
 from flows.run_flywheel import run_flywheel
 from flywheel.config import FlywheelConfig
 from flywheel.results import RunResult
-from tasks.freed import Freed
+from tasks.cleaning.freed import Freed
 from tasks.run_owner import OWNER, mark_crashed
 from tasks.runs import keep_curation
 from tests.fakes.gpu_platform import GpuPlatformServer

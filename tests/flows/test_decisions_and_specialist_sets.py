@@ -31,7 +31,7 @@ from flywheel.evaluation.files import read_items
 from flywheel.load_test import average_rate
 from flywheel.report.specialist_set import as_lines, specialist_items
 from flywheel.results import RunResult
-from tasks.decisions import wait_for_decisions
+from tasks.concluding.decisions import wait_for_decisions
 from tests.unit.report.full_run import full_run
 
 pytestmark = pytest.mark.slow

@@ -21,10 +21,10 @@ from prefect.exceptions import ObjectNotFound
 
 from flywheel.errors import ConfigError
 from flywheel.progress import listening
-from tasks.freed import Freed
-from tasks.slot_lease import GPU_LIMIT
-from tasks.slot_queue import CLAIM_PREFIX, gpu_slots
-from tasks.slots_cleanup import clean_up_slots
+from tasks.cleaning.freed import Freed
+from tasks.cleaning.slots import clean_up_slots
+from tasks.slots.lease import GPU_LIMIT
+from tasks.slots.queue import CLAIM_PREFIX, gpu_slots
 from tests.flows.traces import database_of_prefect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

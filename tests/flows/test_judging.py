@@ -24,7 +24,7 @@ from flywheel.config import (
     PriceConfig,
 )
 from flywheel.results import JudgeRun, RunResult, Used
-from tasks.judging import judge_health
+from tasks.evaluating.judging import judge_health
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
 from tests.fakes.openai_provider import OpenAIProvider

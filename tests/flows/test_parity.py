@@ -15,7 +15,7 @@ from blocks.openai_platform.connection import Connection
 from blocks.openai_platform.vllm import VllmPlatform
 from flywheel.config import FlywheelConfig
 from flywheel.evaluation.parity import ParityReport
-from tasks.parity import report_parity
+from tasks.evaluating.parity import report_parity
 from tests.fakes.openai_provider import OpenAIProvider
 from tests.fakes.toy_model import write_toy_model
 

@@ -18,7 +18,7 @@ from flows.curate_partitions import curate_by_partitions, extract_and_validate, 
 from flows.run_flywheel import curate
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError, DataError
-from tasks.curation import CuratedData, Reference
+from tasks.curating.curation import CuratedData, Reference
 from tasks.runs import begin_run
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.openai_provider import OpenAIProvider
@@ -137,7 +137,7 @@ async def test_a_log_without_the_workload_is_told_as_on_one_machine(
 
     @flow
     async def both() -> Any:
-        from tasks.history import recall_history
+        from tasks.concluding.history import recall_history
 
         return await curate_by_partitions("nobody", nobody, await recall_history("nobody", nobody))
 

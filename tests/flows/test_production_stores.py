@@ -19,7 +19,7 @@ from blocks.datasets.fsspec_block import FsspecDatasets
 from blocks.mongo.block import MongoRuns
 from flows.run_flywheel import run_flywheel
 from flywheel.config import FlywheelConfig
-from tasks.divergent import divergent_table
+from tasks.concluding.divergent import divergent_table
 from tests.fakes.mongo_server import mongo_server
 
 pytestmark = pytest.mark.slow

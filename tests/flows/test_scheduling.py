@@ -26,8 +26,8 @@ from flywheel.errors import ConfigError, DataError
 from flywheel.rerun import PartConfig
 from flywheel.results import CandidateResult, RunResult
 from flywheel.scheduling.clock import by_clock
-from tasks.allowance import within_window
-from tasks.slot_lease import GPU_LIMIT
+from tasks.candidates.allowance import within_window
+from tasks.slots.lease import GPU_LIMIT
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.fakes.judge_server import ScriptedJudge
 

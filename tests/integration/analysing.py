@@ -24,8 +24,9 @@ from flywheel.config import (
 from flywheel.curation.funnel import funnel_of
 from flywheel.findings.analysis import Analysis
 from flywheel.results import CandidateResult, Customization, RunResult
-from tasks.analysis import analyse
-from tasks.curation import (
+from tasks.concluding.analysis import analyse
+from tasks.concluding.history import history_of_data, recall_history, remember
+from tasks.curating.curation import (
     CuratedData,
     build_base_and_training,
     deduplicate_records,
@@ -33,11 +34,10 @@ from tasks.curation import (
     require_no_leakage,
     validate_records,
 )
-from tasks.evaluation import evaluate
-from tasks.history import history_of_data, recall_history, remember
-from tasks.production import ask_production_again
+from tasks.curating.splitting import split_records
+from tasks.evaluating.evaluation import evaluate
+from tasks.evaluating.production import ask_production_again
 from tasks.runs import begin_run, end_run, keep_candidate, keep_curation
-from tasks.splitting import split_records
 from tests.fakes.chat_server import ChatServer, completion
 
 Respond = Callable[[dict[str, Any], int], Any]

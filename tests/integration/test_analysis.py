@@ -25,10 +25,10 @@ from flywheel.config import (
     ProductionEndpointConfig,
 )
 from flywheel.overrides import with_overrides
-from tasks.conclusions import drawn_again
-from tasks.evaluation import evaluate
-from tasks.rerun import curated_by
-from tasks.specialist import ask_specialist_set
+from tasks.candidates.rerun import curated_by
+from tasks.concluding.conclusions import drawn_again
+from tasks.evaluating.evaluation import evaluate
+from tasks.evaluating.specialist import ask_specialist_set
 from tests.fakes.chat_server import ChatServer, completion
 from tests.integration.analysing import answering, settings, whole_run, write_log
 

@@ -21,8 +21,8 @@ from blocks.ports import DatasetRef, LedgerEntry
 from flywheel.cli.main import main
 from flywheel.config import ConnectionsConfig
 from flywheel.results import RunResult, RunStatus
-from tasks.cleanup import clean_up
-from tasks.freed import Freed
+from tasks.cleaning.cleanup import clean_up
+from tasks.cleaning.freed import Freed
 from tasks.run_owner import OWNER, this_computer, this_machine
 
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()

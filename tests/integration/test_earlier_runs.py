@@ -13,7 +13,7 @@ from blocks.connections import open_dataset_store, open_log_store, open_run_stor
 from flywheel.cli.score_run import CONCLUSIONS
 from flywheel.config import HistoryConfig, LogsConfig
 from flywheel.report.evaluation_set import remarks
-from tasks.conclusions import drawn_again
+from tasks.concluding.conclusions import drawn_again
 from tasks.sweep_drift import stale_because
 from tests.integration.analysing import answering, settings, whole_run, write_log
 

@@ -15,9 +15,9 @@ from blocks.run_evidence import stored_file
 from flywheel.config import CandidateConfig, EvaluationConfig, FlywheelConfig
 from flywheel.evaluation.predictions import answered_before
 from flywheel.results import CandidateResult, Customization, Evaluation, Prediction
-from tasks.curation import CuratedData
-from tasks.evaluation import evaluate
-from tasks.reused_answers import answerer_of
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.evaluation import evaluate
+from tasks.evaluating.reused_answers import answerer_of
 from tasks.runs import begin_run, end_run, keep_candidate
 from tests.fakes.chat_server import ChatServer
 from tests.integration.analysing import answering, curate, settings, write_log

@@ -13,7 +13,7 @@ from blocks.connections import open_run_store
 from blocks.logs.log_query import query_of
 from flywheel.config import CandidateConfig, ConnectionsConfig, FlywheelConfig, LogsConfig
 from flywheel.results import RunResult, RunStatus
-from tasks.watermark import watermark
+from tasks.curating.watermark import watermark
 
 FIRST = datetime(2025, 6, 1, tzinfo=UTC)
 

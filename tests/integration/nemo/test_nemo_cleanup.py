@@ -14,7 +14,7 @@ from flywheel.config import CandidateConfig, ConnectionsConfig
 from flywheel.errors import RemoteJobCancelled
 from flywheel.progress import silent
 from flywheel.results import RunResult
-from tasks.cleanup import clean_up
+from tasks.cleaning.cleanup import clean_up
 from tests.fakes.nemo_server import NemoServer
 from tests.integration.nemo.conftest import fine_tune_request, row
 

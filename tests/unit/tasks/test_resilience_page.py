@@ -34,7 +34,7 @@ def table(heading: str) -> list[list[str]]:
 
 def every_task() -> dict[str, Task[Any, Any]]:
     modules = [
-        importlib.import_module(found.name) for found in pkgutil.iter_modules(tasks.__path__, "tasks.")
+        importlib.import_module(found.name) for found in pkgutil.walk_packages(tasks.__path__, "tasks.")
     ]
     things = [thing for module in modules for thing in vars(module).values() if isinstance(thing, Task)]
     return {task.name: task for task in things}

@@ -9,8 +9,8 @@ import pytest
 
 from flywheel.config import FlywheelConfig
 from flywheel.errors import ConfigError
-from tasks.judging import check_judge_and_metrics
-from tasks.training_bounds import check_fine_tunes
+from tasks.candidates.training_bounds import check_fine_tunes
+from tasks.evaluating.judging import check_judge_and_metrics
 
 ENDPOINT = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
 

@@ -39,8 +39,8 @@ from flywheel.history.memory import (
 from flywheel.history.traffic_profile import profile_when_drawn
 from flywheel.progress import Progress
 from flywheel.results import CandidateResult, RunResult
-from tasks.curation import CuratedData, HistoryOfData, Reference, find_or_make
-from tasks.dataset_keys import content_of
+from tasks.curating.curation import CuratedData, HistoryOfData, Reference, find_or_make
+from tasks.curating.dataset_keys import content_of
 from tasks.retry_conditions import is_transient
 from tasks.runs import change_run
 

@@ -7,7 +7,7 @@ from flywheel.config import FlywheelConfig
 from flywheel.findings.drift import Drift
 from flywheel.history.memory import kept_ids, read_kept, read_memory
 from flywheel.history.traffic_profile import drift_since
-from tasks.curation import CuratedData
+from tasks.curating.curation import CuratedData
 
 
 def drift_of_data(config: FlywheelConfig, data: CuratedData, store: DatasetStore) -> Drift | None:

@@ -24,8 +24,8 @@ from flywheel.evaluation.specialist import ITEMS_FILE, PREDICTIONS_FILE, PREFIX,
 from flywheel.naming import slug
 from flywheel.report.specialist_set import as_lines
 from flywheel.results import EvalItem, Evaluation
-from tasks.curation import Reference
-from tasks.metrics import with_all_scores
+from tasks.curating.curation import Reference
+from tasks.evaluating.metrics import with_all_scores
 from tasks.progress import reporting
 
 

@@ -17,7 +17,7 @@ from flywheel.judging.files import VERDICTS_FILE, write_verdicts
 from flywheel.judging.health import HEALTH, health_document, health_of, health_of_runs
 from flywheel.judging.questions import JudgeVerdict
 from flywheel.results import CandidateResult, JudgeRun, RunResult
-from tasks.health_again import health_again
+from tasks.evaluating.health_again import health_again
 from tests.unit.judging.cases import SIMILARITY
 
 RUN = RunResult(

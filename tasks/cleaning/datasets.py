@@ -11,7 +11,7 @@ from blocks.ports import DatasetStore, RunStore
 from flywheel.config import ConnectionsConfig
 from flywheel.dataset_retention import Reader, StoredDataset, unreferenced, words_of
 from flywheel.errors import FlywheelError
-from tasks.freed import Freed
+from tasks.cleaning.freed import Freed
 
 
 async def clean_up_datasets(

@@ -17,8 +17,8 @@ from flywheel.curation.texts.fixed_text_search import fixed_text_of
 from flywheel.curation.validation.report import telling_refusals
 from flywheel.history.standing import standing_of
 from flywheel.progress import Progress
-from tasks.curation import Reference, find_or_make, of_all_records
-from tasks.dataset_keys import key_of
+from tasks.curating.curation import Reference, find_or_make, of_all_records
+from tasks.curating.dataset_keys import key_of
 
 
 @task(task_run_name="split seed={config.data_split_config.random_seed}", cache_policy=NO_CACHE)

@@ -17,7 +17,7 @@ from blocks.connections import open_run_store
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import ConfigError
 from flywheel.scheduling.expected_length import Amount, estimated_seconds, seconds_of_last_time
-from tasks.slot_lease import GPU_LIMIT
+from tasks.slots.lease import GPU_LIMIT
 
 RUNS_LOOKED_THROUGH = 5
 

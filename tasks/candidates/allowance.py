@@ -25,8 +25,8 @@ from flywheel.results import RunResult, Used
 from flywheel.scheduling.budgets import expected_use, gpu_use, in_month_of, refusal, used_by, with_used
 from flywheel.scheduling.clock import time_now
 from flywheel.scheduling.windows import never_closes, next_opening, open_at
-from tasks.gpu_slots import slots_of
 from tasks.runs import change_run
+from tasks.slots.gpu_slots import slots_of
 
 RUNS_OF_A_MONTH = 2_000
 RUNS_LOOKED_THROUGH = 20

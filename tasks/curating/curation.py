@@ -32,10 +32,10 @@ from flywheel.datasets.icl import build_icl
 from flywheel.history.carry import with_kept
 from flywheel.history.memory import kept_ids, read_kept
 from flywheel.progress import Progress
-from tasks.dataset_keys import embedder_key, key_of
+from tasks.curating.dataset_keys import embedder_key, key_of
+from tasks.curating.watermark import watermark
 from tasks.progress import in_thread
 from tasks.retry_conditions import is_transient
-from tasks.watermark import watermark
 
 
 class Reference(BaseModel):

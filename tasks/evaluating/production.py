@@ -18,9 +18,9 @@ from flywheel.evaluation.files import read_items
 from flywheel.evaluation.replay import replay
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.results import EvalItem
-from tasks.curation import CuratedData
-from tasks.judging import publish_file
-from tasks.metrics import with_all_scores
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.judging import publish_file
+from tasks.evaluating.metrics import with_all_scores
 from tasks.progress import reporting
 
 

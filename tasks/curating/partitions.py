@@ -34,8 +34,8 @@ from flywheel.curation.partitions import curate_part, join_refused, join_validat
 from flywheel.history.carry import kept_batches, noting_seen
 from flywheel.history.memory import read_kept
 from flywheel.progress import Progress, silent
-from tasks.curation import Reference, find_or_make
-from tasks.dataset_keys import source_hash
+from tasks.curating.curation import Reference, find_or_make
+from tasks.curating.dataset_keys import source_hash
 from tasks.retry_conditions import is_transient
 
 KEPT = ".kept"  # where the records that earlier runs kept are made ready

@@ -29,13 +29,13 @@ from flywheel.evaluation.reuse import reuse_remarks
 from flywheel.evaluation.runner import Answer, run_evaluation
 from flywheel.naming import slug
 from flywheel.results import EvalItem, EvalType, Evaluation, Prediction
-from tasks.curation import Reference
-from tasks.metrics import with_all_scores
-from tasks.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
+from tasks.curating.curation import Reference
+from tasks.evaluating.metrics import with_all_scores
+from tasks.evaluating.platform_evaluation import asked_by_platform, evaluating_platform, replay_by_platform
+from tasks.evaluating.reused_answers import answerer_of, reuse_answers
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 from tasks.retry_delays import PLATFORM_SECONDS
-from tasks.reused_answers import answerer_of, reuse_answers
 
 ITEMS_FILE = "eval_data.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"

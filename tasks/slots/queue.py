@@ -27,7 +27,7 @@ from prefect.logging import get_logger
 from flywheel.progress import listener
 from flywheel.scheduling.slots import UNKNOWN_SECONDS, Claim, startable
 from tasks.pages import PAGE, all_pages
-from tasks.slot_lease import GPU_LIMIT, NOT_FOUND, Lease, take, with_server
+from tasks.slots.lease import GPU_LIMIT, NOT_FOUND, Lease, take, with_server
 
 CLAIM_PREFIX = "flywheel_gpu_claim_"
 LOOK_SECONDS = 2.0

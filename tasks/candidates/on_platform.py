@@ -11,14 +11,14 @@ from flywheel.candidates import deployment_name, fine_tune_name
 from flywheel.config import CandidateConfig, FlywheelConfig
 from flywheel.errors import RemoteJobCancelled, RemoteJobFailed
 from flywheel.results import Customization
-from tasks.curation import Reference
-from tasks.dataset_keys import content_of
+from tasks.candidates.training_bounds import warn_of_short_bound
+from tasks.curating.curation import Reference
+from tasks.curating.dataset_keys import content_of
+from tasks.evaluating.parity import report_parity
 from tasks.ledger import record, strike
-from tasks.parity import report_parity
 from tasks.progress import reporting
 from tasks.retry_conditions import is_transient
 from tasks.retry_delays import PLATFORM_SECONDS
-from tasks.training_bounds import warn_of_short_bound
 
 
 @task(

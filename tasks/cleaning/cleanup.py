@@ -22,8 +22,8 @@ from flywheel.candidates import prefix_of
 from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.results import RunResult
-from tasks.datasets_cleanup import clean_up_datasets
-from tasks.freed import Freed as Freed
+from tasks.cleaning.datasets import clean_up_datasets
+from tasks.cleaning.freed import Freed as Freed
 from tasks.run_owner import OWNER, Life, life_of, mark_crashed
 
 HOW_TO_FREE = {"deployment": "shut_down", "fine-tune": "cancel_fine_tune", "evaluation": "cancel_evaluation"}

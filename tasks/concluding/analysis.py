@@ -15,12 +15,12 @@ from flywheel.config import FlywheelConfig
 from flywheel.errors import FlywheelError
 from flywheel.findings.analysis import Analysis
 from flywheel.progress import silent
-from tasks.conclusions import Conclusions
-from tasks.contradicted import contradicted_of
-from tasks.curation import CuratedData
-from tasks.drift import drift_of_data
-from tasks.judging import judge_health
-from tasks.regressions import runs_before
+from tasks.concluding.conclusions import Conclusions
+from tasks.concluding.contradicted import contradicted_of
+from tasks.concluding.drift import drift_of_data
+from tasks.concluding.regressions import runs_before
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.judging import judge_health
 from tasks.runs import change_run
 
 

@@ -13,8 +13,8 @@ from flywheel.curation.validated_table import read_columns
 from flywheel.evaluation.files import read_items
 from flywheel.findings.contradicted import Contradicted
 from flywheel.results import CandidateResult, Evaluation, RunResult
-from tasks.answers import read_predictions
-from tasks.curation import CuratedData
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.answers import read_predictions
 
 
 def contradicted_of(run: RunResult, data: CuratedData, store: DatasetStore) -> list[Contradicted]:

@@ -35,11 +35,11 @@ from flywheel.verdicts.conclusion import conclusion_of
 from flywheel.verdicts.contenders import ItemFrame, Standard, scores_by_metric, wrong_actions
 from flywheel.verdicts.noninferiority import verdicts_of
 from flywheel.verdicts.repeats import repeated_answers
-from tasks.answers import Answers, read_predictions
-from tasks.curation import CuratedData
-from tasks.health_again import health_again
-from tasks.regressions import Before, regressions_of, runs_compared_with
-from tasks.rerun import curated_by
+from tasks.candidates.rerun import curated_by
+from tasks.concluding.regressions import Before, regressions_of, runs_compared_with
+from tasks.curating.curation import CuratedData
+from tasks.evaluating.answers import Answers, read_predictions
+from tasks.evaluating.health_again import health_again
 
 
 def drawn_again(run: RunResult, store: DatasetStore, runs: RunStore) -> Analysis:

@@ -45,9 +45,9 @@ from flywheel.judging.token_use import TokenUse
 from flywheel.naming import slug
 from flywheel.progress import Progress
 from flywheel.results import CandidateResult, EvalItem, Evaluation, JudgeRun, Prediction
-from tasks.allowance import pay_judge
-from tasks.curation import Reference
-from tasks.platform_evaluation import evaluating_platform
+from tasks.candidates.allowance import pay_judge
+from tasks.curating.curation import Reference
+from tasks.evaluating.platform_evaluation import evaluating_platform
 from tasks.progress import reporting
 
 CACHE = "judge-verdicts"

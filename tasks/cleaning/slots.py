@@ -18,9 +18,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-from tasks.freed import Freed
-from tasks.slot_lease import GPU_LIMIT, with_server
-from tasks.slot_queue import DEAD_AFTER_SECONDS, dead_claims, remove_claim
+from tasks.cleaning.freed import Freed
+from tasks.slots.lease import GPU_LIMIT, with_server
+from tasks.slots.queue import DEAD_AFTER_SECONDS, dead_claims, remove_claim
 
 GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 QUIET_SECONDS = 600

@@ -12,7 +12,7 @@ from flywheel.config import ConnectionsConfig, FlywheelConfig
 from flywheel.errors import DataError
 from flywheel.rerun import EVERYTHING, PartConfig
 from flywheel.results import CandidateResult, RunResult
-from tasks.curation import CuratedData, Reference
+from tasks.curating.curation import CuratedData, Reference
 from tasks.runs import change_run
 
 

@@ -1,0 +1,1 @@
+"""What is done for one candidate, whether it may start, and where."""

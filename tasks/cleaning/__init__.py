@@ -1,0 +1,1 @@
+"""Freeing what dead runs left, and datasets that nothing refers to."""

@@ -1,0 +1,1 @@
+"""What follows from stored answers, beside earlier runs, and what people decide."""

@@ -1,0 +1,1 @@
+"""Asking models and judges, and scoring what they answer."""

@@ -1,0 +1,1 @@
+"""GPU slots that all runs share."""
