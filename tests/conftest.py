@@ -54,7 +54,7 @@ def demo_model_home() -> Path:
 
     It lies in $FLYWHEEL_TEST_CACHE, else in the user's cache. Link or copy `models` from it; write nothing into it.
     """
-    from blocks.local_platform.demo_model import ensure_demo_model
+    from blocks.local_platform.models.demo_model import ensure_demo_model
     from flywheel.progress import silent
     from tests.prefect_homes import cache
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from blocks.local_platform import model_files
-from blocks.local_platform.adapter_card import adapter_revision
-from blocks.local_platform.deployments import Deployments
-from blocks.local_platform.fine_tunes import FineTunes, failures_named
-from blocks.local_platform.job_files import JobSpec, data_hash
+from blocks.local_platform.models import model_files
+from blocks.local_platform.serving.deployments import Deployments
+from blocks.local_platform.training.adapter_card import adapter_revision
+from blocks.local_platform.training.fine_tunes import FineTunes, failures_named
+from blocks.local_platform.training.job_files import JobSpec, data_hash
 from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.config import CandidateConfig
 from flywheel.errors import RemoteRejected

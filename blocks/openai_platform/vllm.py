@@ -10,9 +10,9 @@ import asyncio
 from pathlib import Path
 from typing import Any, Literal
 
-from blocks.local_platform.chat_format import ChatFormat
-from blocks.local_platform.messages import UnusableChat
-from blocks.local_platform.model_files import resolve_model
+from blocks.local_platform.models.chat_format import ChatFormat
+from blocks.local_platform.models.messages import UnusableChat
+from blocks.local_platform.models.model_files import resolve_model
 from blocks.local_platform.platform import LocalPlatform
 from blocks.openai_platform.api import Api
 from blocks.openai_platform.connection import Connection

@@ -10,7 +10,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from blocks.local_platform.chat_format import ChatFormat
+from blocks.local_platform.models.chat_format import ChatFormat
 from blocks.openai_platform.connection import Connection
 from blocks.openai_platform.vllm import VllmPlatform
 from flywheel.config import FlywheelConfig

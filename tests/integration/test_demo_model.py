@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from blocks.local_platform.chat_format import ChatFormat
-from blocks.local_platform.demo_model import DEMO_MODEL, demo_model_folder, ensure_demo_model
+from blocks.local_platform.models.chat_format import ChatFormat
+from blocks.local_platform.models.demo_model import DEMO_MODEL, demo_model_folder, ensure_demo_model
 from blocks.local_platform.platform import LocalPlatform
 from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.config import CandidateConfig, LoraConfig, TrainingConfig

@@ -8,8 +8,8 @@ import msgspec
 from prefect.logging import disable_run_logger
 
 from blocks.connections import open_dataset_store
-from blocks.local_platform.adapter_card import CARD_FILE, WEIGHTS_FILE, adapter_revision
-from blocks.local_platform.model_files import revision
+from blocks.local_platform.models.model_files import revision
+from blocks.local_platform.training.adapter_card import CARD_FILE, WEIGHTS_FILE, adapter_revision
 from blocks.ports import Endpoint
 from blocks.run_evidence import stored_file
 from flywheel.config import CandidateConfig, EvaluationConfig, FlywheelConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.connections import open_platform
-from blocks.local_platform.chat_format import ChatFormat
+from blocks.local_platform.models.chat_format import ChatFormat
 from blocks.openai_platform.connection import Connection
 from blocks.openai_platform.vllm import VllmPlatform
 from flywheel.config import CandidateConfig, ConnectionsConfig

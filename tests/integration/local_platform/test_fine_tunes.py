@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from blocks.local_platform.adapters import merged
-from blocks.local_platform.chat_format import ChatFormat
-from blocks.local_platform.model_loading import load_model
-from blocks.local_platform.packed_attention import PackedRows
+from blocks.local_platform.models.adapters import merged
+from blocks.local_platform.models.chat_format import ChatFormat
+from blocks.local_platform.models.model_loading import load_model
+from blocks.local_platform.models.packed_attention import PackedRows
 from blocks.local_platform.platform import LocalPlatform
 from flywheel.errors import RemoteJobFailed, RemoteJobTimedOut, RemoteRejected, TrainingOutOfTime
 from flywheel.progress import silent

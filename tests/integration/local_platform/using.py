@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 
 from blocks.local_platform.atomic_json import read_json
-from blocks.local_platform.job_files import JobStatus
 from blocks.local_platform.processes import ProcessRef
+from blocks.local_platform.training.job_files import JobStatus
 from blocks.ports import Endpoint, FineTuneRequest
 from flywheel.config import LoraConfig, TrainingConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blocks.local_platform.job_files import LOSSES_FILE, losses_of, note_losses
+from blocks.local_platform.training.job_files import LOSSES_FILE, losses_of, note_losses
 from flywheel.findings.loss_curve import MOST_POINTS, merged, thinned
 from flywheel.results import LossPoint
 

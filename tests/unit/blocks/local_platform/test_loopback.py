@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from blocks.local_platform.server import listening
+from blocks.local_platform.serving.server import listening
 
 ROOT = Path(__file__).parents[4]
 LOOPBACK = "0100007F"  # 127.0.0.1 as the kernel writes it

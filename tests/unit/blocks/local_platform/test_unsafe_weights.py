@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.local_platform.adapters import merged
-from blocks.local_platform.model_files import resolve_model
+from blocks.local_platform.models.adapters import merged
+from blocks.local_platform.models.model_files import resolve_model
 from flywheel.errors import ConfigError
 from flywheel.progress import silent
 from tests.fakes.toy_model import write_toy_model

@@ -1,0 +1,1 @@
+"""LoRA fine-tuning in a worker process that outlives who asked for it."""
