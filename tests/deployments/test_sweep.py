@@ -86,6 +86,7 @@ async def test_a_sweep_runs_the_workloads_in_order_so_many_at_once_and_reports_t
     template: str,
 ) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
     from prefect.states import Running
     from prefect.variables import Variable
 
@@ -119,7 +120,8 @@ async def test_a_sweep_runs_the_workloads_in_order_so_many_at_once_and_reports_t
     async with get_client() as client:
         await client.delete_flow_run(by_form.id)
         assert await states_of([by_form.id]) == {by_form.id: (True, "deleted")}
-        artifacts = [artifact for artifact in await client.read_artifacts() if artifact.key == "sweep"]
+        ours = ArtifactFilter(key=ArtifactFilterKey(any_=["sweep"]))
+        artifacts = await client.read_artifacts(artifact_filter=ours)
     rows = [json.loads(str(artifact.data)) for artifact in artifacts]
     assert len(rows[0]) == len(done.runs) + len(done.skipped)
     assert "of the traffic names its workload" in str(artifacts[0].description)

@@ -19,6 +19,7 @@ async def test_the_flow_loads_shows_a_table_and_keeps_what_was_refused(
     prefect_api: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     log = tmp_path / "log[red].jsonl"
     log.write_text("".join(json.dumps(record(i)) + "\n" for i in range(10)) + "oops\n")
@@ -33,7 +34,8 @@ async def test_the_flow_loads_shows_a_table_and_keeps_what_was_refused(
     [rejected] = Path(first.rejected.removeprefix("file://"), "rejected.jsonl").read_text().splitlines()
     assert json.loads(rejected)["reason"] == "not_json"
     async with get_client() as client:
-        artifacts = [a for a in await client.read_artifacts() if a.key == "ingest-log-store-ingested"]
+        ours = ArtifactFilter(key=ArtifactFilterKey(any_=["ingest-log-store-ingested"]))
+        artifacts = await client.read_artifacts(artifact_filter=ours)
     tables = [json.loads(str(artifact.data)) for artifact in artifacts]
     assert sorted(table[0]["new"] for table in tables) == [0, 10]
     assert tables[0][0]["file"] == str(log)
