@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 # What runs the flywheel, and with it what tests it: a newcomer's demo does not wait for the second.
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-# Modules are compiled when they are first imported: doing so for all of them takes a minute, and few are used.
+# Modules are compiled when they are first imported: doing so for all of them takes a minute, and few are used. What
+# was compiled has to be kept, also where the environment says otherwise (container images do): Prefect and what it
+# needs take 4 s to import, and 9 s to compile and import, in each process that a run or a test starts.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 # Whole files go to two processes, which share nothing; each computes in one thread. They go folder by folder, so
 # that a folder's Prefect server starts once in each process, and the many small files fill the end.
