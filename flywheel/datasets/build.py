@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig
+from flywheel.curation.validated_table import numbers
 from flywheel.datasets.evaluation_rows import encode_line
 from flywheel.datasets.rendering_worker import RenderJob, render
 from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
@@ -89,7 +90,7 @@ def build_datasets(
 
 def _rows_of(table: pa.Table, split: str) -> npt.NDArray[np.int64]:
     """Row numbers of one split, in the order of its file."""
-    return np.asarray(table["row"].filter(pc.equal(table["split"], split)), dtype=np.int64)
+    return numbers(table["row"].filter(pc.equal(table["split"], split)))
 
 
 def _classes(table: pa.Table, split: str) -> dict[str, int]:
@@ -111,7 +112,7 @@ def _write_index(table: pa.Table, path: Path) -> None:
 
 def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments: bool) -> list[RenderJob]:
     by_row = table.sort_by("row")
-    rows = np.asarray(by_row["row"], dtype=np.int64)
+    rows = numbers(by_row["row"])
     by_row = by_row.select(["record_id", "cluster", "weight", "split"])
     parts = [(part, rows_inside(rows, part)) for part in parts_of(validated)]
     parts = [(part, wanted) for part, wanted in parts if len(wanted)]

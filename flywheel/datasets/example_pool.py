@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
+from flywheel.curation.validated_table import numbers
 from flywheel.datasets.examples import Message, example_turns, with_own_ids
 from flywheel.datasets.similarity import Hashes, shingles
 from flywheel.datasets.validated_rows import positions
@@ -98,7 +99,7 @@ def choose(assignment: pa.Table, seed: int, most: int = MOST_EXAMPLES) -> pa.Tab
     start = crc32(str(seed).encode())
     drawn = np.array([crc32(i.encode(), start) for i in train["record_id"].to_pylist()], dtype=np.uint64)
     drawn = (drawn * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)  # ids in sequence have sums in sequence
-    classes = np.asarray(pc.rank(train["answer_class"].combine_chunks(), tiebreaker="dense"), dtype=np.int64)
+    classes = numbers(pc.rank(train["answer_class"].combine_chunks(), tiebreaker="dense")).astype(np.int64)
     order = np.lexsort((drawn, classes))
     starts = np.searchsorted(classes[order], classes[order])
     beyond = np.empty(len(order), bool)

@@ -22,13 +22,14 @@ import pyarrow.compute as pc
 
 from flywheel.config import DataSplitConfig, IclConfig
 from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
+from flywheel.curation.validated_table import numbers
 from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
 from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
 from flywheel.datasets.example_selection import Item, select
 from flywheel.datasets.examples import Message, append_text, example_text, insert_turns
 from flywheel.datasets.neighbours import VectorSearch
-from flywheel.datasets.validated_rows import Rows, read_assignment, take_rows
+from flywheel.datasets.validated_rows import read_assignment, take_rows
 from flywheel.errors import DataError
 from flywheel.progress import Progress
 from flywheel.records.messages import SYSTEM_ROLES
@@ -83,7 +84,7 @@ def build_icl(
     held_out = table.filter(pc.equal(table["split"], "evaluation"))
     chosen = choose(table, split.random_seed)
     # Both at once: finding rows means reading through the whole table.
-    logged = take_rows(validated, np.concatenate([_row_numbers(held_out), _row_numbers(chosen)]), COLUMNS)
+    logged = take_rows(validated, np.concatenate([numbers(held_out["row"]), numbers(chosen["row"])]), COLUMNS)
     prices = _Prices(counter)
     pool = ExamplePool(
         chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message, fixed
@@ -209,10 +210,6 @@ class _Prices:
                 self._known.clear()
             self._known[key] = count()
         return self._known[key]
-
-
-def _row_numbers(table: pa.Table) -> Rows:
-    return np.asarray(table["row"], dtype=np.int64)
 
 
 def _item(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,3 +32,16 @@ def test_labels_are_the_smallest_node_of_each_component_whatever_came_first(
     assert forward.labels.tolist() == backward.labels.tolist() == components(edges)
     nodes = np.arange(11)
     assert (forward.together(nodes, nodes + 1) == (forward.labels[:-1] == forward.labels[1:])).all()
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
+def test_a_chain_of_a_hundred_thousand_is_one_component_and_its_links_are_not_walked_one_by_one(
+    order: str,
+) -> None:
+    nodes = np.arange(100_000)
+    if order == "shuffled":
+        nodes = np.random.default_rng(1).permutation(nodes)
+    chain = nodes[::-1] if order == "descending" else nodes
+    clusters = Clusters(nodes.size)
+    clusters.connect(chain[:-1], chain[1:])
+    assert not clusters.labels.any()
