@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -98,6 +99,16 @@ class WorkerPool(Generic[Job, Result]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def prepare_workers(modules: Sequence[str]) -> None:
+    """Start the process that workers come from, and have it import these modules while this one goes on.
+
+    Else the first job waits for it. It ends with this process.
+    """
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
+
+
 def _context(work: Callable[..., Any]) -> Any:
     """Workers come from a server process that has imported their code once; forking this one, with its
     threads, can lock up.
@@ -105,7 +116,7 @@ def _context(work: Callable[..., Any]) -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
+    context.set_forkserver_preload([work.__module__])  # heeded if the server does not run yet
     return context
 
 

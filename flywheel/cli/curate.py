@@ -23,9 +23,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from flywheel.cli.lean_process import be_lean
+    from flywheel.curation.work_beside import prepare_for
 
     if arguments.own_process:
         be_lean()
+    config = config_from_arguments(arguments)
+    if config.logs.path:
+        prepare_for(Path(config.logs.path))
 
     from blocks.connections import open_dataset_store, open_log_store
     from blocks.endpoints.embedder import stored_embedder
@@ -36,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     from flywheel.errors import ConfigError
     from flywheel.token_counters import counter_for
 
-    config = config_from_arguments(arguments)
     out = Path(arguments.out)
     refuse_foreign(out)  # before a log of gigabytes is read
     if config.logs.since_last_run:

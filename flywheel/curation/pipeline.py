@@ -34,6 +34,7 @@ from flywheel.curation.validation.validate_stage import FEW_RECORDS, Validation
 from flywheel.datasets.build import build_datasets
 from flywheel.datasets.embedding import Embedder
 from flywheel.datasets.icl import build_icl
+from flywheel.datasets.rendering_ahead import rendering_ahead
 from flywheel.errors import DataError
 from flywheel.progress import Progress
 from flywheel.tokens import TokenCounter
@@ -96,6 +97,12 @@ def curate(
         with (
             _beside(write_rejected, steps.counts["validate"]["valid"]) as refuse,
             embeddings_if(by_meaning, validated, work, embedder, progress, fixed) as embeddings,
+            rendering_ahead(
+                validated,
+                work / "rows",
+                steps.counts["validate"]["valid"],
+                config.data_split_config.parse_function_arguments,
+            ) as rendered,
         ):
             steps.run(
                 "deduplicate",
@@ -126,6 +133,7 @@ def curate(
                     embeddings,
                 ),
             )
+            ahead = rendered()
         checked = work / "leakage"
         funnel = funnel_of(*steps.counts.values())
         check(
@@ -137,11 +145,9 @@ def curate(
                 if name not in ("train", "validation", "evaluation")
             },
         )
-        with ThreadPoolExecutor(
-            1
-        ) as beside:  # its work is done in processes; this one has time for the examples
+        with ThreadPoolExecutor(1) as beside:  # its work is done by others; this thread has the examples
             building = beside.submit(
-                build_datasets, validated, checked, result, config.data_split_config, progress
+                build_datasets, validated, checked, result, config.data_split_config, progress, ahead=ahead
             )
             icl = _icl_or_why_not(validated, checked, result / "icl", config, counter, progress, fixed)
             steps.counts["datasets"] = building.result()

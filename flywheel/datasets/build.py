@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from flywheel.config import DataSplitConfig
 from flywheel.curation.validated_table import numbers
 from flywheel.datasets.evaluation_rows import encode_line
-from flywheel.datasets.rendering_worker import RenderJob, render
+from flywheel.datasets.rendering_worker import Ends, Rendered, RenderJob, render
 from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
 from flywheel.progress import Progress
 from flywheel.worker_pool import WorkerPool, work_off, worker_count
@@ -52,6 +52,7 @@ def build_datasets(
     config: DataSplitConfig,
     progress: Progress,
     pool_from: int = WORTH_A_POOL,
+    ahead: Sequence[Rendered] = (),
 ) -> dict[str, Any]:
     """Write the files above into `out`.
 
@@ -59,6 +60,8 @@ def build_datasets(
         validated: Directory with the validated table.
         assignment: Directory with the assignment that the leakage check left.
         pool_from: Number of rows from which more than one process works on them; the files are the same.
+        ahead: Every record of the table as a training row, where that was done before it was known which of them
+            are wanted; see `flywheel.datasets.rendering_ahead`. Its spools are read, and stay.
 
     Returns:
         {"rows": {split: rows}, "classes": {split: {answer class: rows}}}.
@@ -71,13 +74,13 @@ def build_datasets(
     work = out / ".rows"
     work.mkdir()
     try:
-        jobs = _jobs(validated, table, work, config.parse_function_arguments)
-        spools = _Spools(_render_all(jobs, table.num_rows, progress, pool_from))
-        try:
+        wanted = table.filter(pc.equal(table["split"], "evaluation")) if ahead else table
+        jobs = _jobs(validated, wanted, work, config.parse_function_arguments)
+        rendered = _render_all(jobs, wanted.num_rows, progress, pool_from)
+        with _Spools(rendered) as spools, _Spools(ahead or rendered) as training:
             for split, name in FILES.items():
-                spools.gather(_rows_of(table, split), out / name)
-        finally:
-            spools.close()
+                source = spools if split == "evaluation" else training
+                source.gather(_rows_of(table, split), out / name)
     finally:
         shutil.rmtree(work)
     _write_index(table, out / INDEX_FILE)
@@ -134,11 +137,8 @@ def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments
     return jobs
 
 
-def _render_all(
-    jobs: list[RenderJob], total: int, progress: Progress, pool_from: int
-) -> list[tuple[RenderJob, npt.NDArray[np.int64]]]:
-    """Run the jobs; with each goes where its rows end in its file."""
-    ends: dict[int, npt.NDArray[np.int64]] = {}
+def _render_all(jobs: list[RenderJob], total: int, progress: Progress, pool_from: int) -> list[Rendered]:
+    ends: dict[int, Ends] = {}
     if total < pool_from:
         rendered = work_off(render, jobs, workers=1)
     else:  # the in-context examples are chosen at the same time and take one core
@@ -146,10 +146,10 @@ def _render_all(
     for position, of_job in rendered:
         ends[position] = of_job
         progress(STAGE, sum(map(len, ends.values())), total)
-    return [(job, ends[position]) for position, job in enumerate(jobs)]
+    return [Rendered(job, ends[position]) for position, job in enumerate(jobs)]
 
 
-def _in_processes(jobs: list[RenderJob], workers: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def _in_processes(jobs: list[RenderJob], workers: int) -> Iterator[tuple[int, Ends]]:
     with WorkerPool(render, workers) as pool:
         for job in jobs:
             pool.submit(job)
@@ -159,7 +159,7 @@ def _in_processes(jobs: list[RenderJob], workers: int) -> Iterator[tuple[int, np
 class _Spools:
     """The rendered rows of all jobs, to be fetched by row number."""
 
-    def __init__(self, rendered: list[tuple[RenderJob, npt.NDArray[np.int64]]]) -> None:
+    def __init__(self, rendered: Sequence[Rendered]) -> None:
         self._files = [os.open(job.spool, os.O_RDONLY) for job, _ in rendered]
         none = np.empty(0, np.int64)
         self._rows = np.concatenate([none, *(job.rows for job, _ in rendered)])
@@ -176,6 +176,9 @@ class _Spools:
         with out.open("wb", buffering=1 << 20) as file:
             file.writelines(map(os.pread, files, lengths.tolist(), starts))
 
-    def close(self) -> None:
+    def __enter__(self) -> _Spools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for descriptor in self._files:
             os.close(descriptor)

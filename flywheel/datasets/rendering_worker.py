@@ -17,44 +17,51 @@ from flywheel.datasets.validated_rows import Part, Rows, batches_of, rows_inside
 COLUMNS = ("request", "response", "choice", "roles", "conversation_id", "timestamp")
 
 
+Ends = npt.NDArray[np.int64]
+"""Where the lines of a file end, in bytes, shape (lines,)."""
+
+
 class RenderJob(NamedTuple):
     """What one process is to render.
 
     `rows` are ascending row numbers inside `parts`; `assigned` has record_id, cluster, weight and split of
-    each.
+    each, or is None where all are to be training rows.
     """
 
     parts: list[Part]
     rows: Rows
-    assigned: pa.Table
+    assigned: pa.Table | None
     parse_function_arguments: bool
     spool: Path
 
 
-def render(job: RenderJob) -> npt.NDArray[np.int64]:
-    """Write the rows to the job's spool, one line each, in the order of `rows`.
+class Rendered(NamedTuple):
+    """A job that is done, and where the rows end in its spool."""
 
-    Returns:
-        The offset in the file at which each line ends, shape (rows,).
-    """
+    job: RenderJob
+    ends: Ends
+
+
+def render(job: RenderJob) -> Ends:
+    """Write the rows to the job's spool, one line each, in the order of `rows`; returns where they end."""
     lengths: list[int] = []
     with job.spool.open("wb", buffering=1 << 20) as file:
         for part in job.parts:
             for chosen, batch in batches_of(part, rows_inside(job.rows, part), COLUMNS):
-                assigned = job.assigned.slice(len(lengths), len(chosen))
+                assigned = None if job.assigned is None else job.assigned.slice(len(lengths), len(chosen))
                 lines = _lines(assigned, batch, job.parse_function_arguments)
                 file.writelines(lines)
                 lengths += map(len, lines)
     return np.cumsum(lengths, dtype=np.int64)
 
 
-def _lines(assigned: pa.Table, batch: pa.RecordBatch, parse_function_arguments: bool) -> list[bytes]:
-    splits = assigned["split"].to_pylist()
+def _lines(assigned: pa.Table | None, batch: pa.RecordBatch, parse_function_arguments: bool) -> list[bytes]:
+    splits = ["train"] * batch.num_rows if assigned is None else assigned["split"].to_pylist()
     payloads = zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True)
     lines = []
     for position, (split, payload) in enumerate(zip(splits, payloads, strict=True)):
         request, response, choice, roles, conversation, timestamp = payload
-        if split == "evaluation":
+        if assigned is not None and split == "evaluation":
             line = encode_line(
                 evaluation_row(
                     assigned["record_id"][position].as_py(),

@@ -1,0 +1,26 @@
+"""What curation does in processes of its own, by the modules that do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flywheel.worker_pool import prepare_workers
+
+MODULES = (
+    "flywheel.curation.validation.validate_stage",
+    "flywheel.curation.rejected_rows",
+    "flywheel.datasets.rendering_worker",
+)
+WORTH_PREPARING = 20_000_000
+"""Bytes of log from which the workers are sure to be wanted."""
+
+
+def prepare_for(log: Path) -> None:
+    """Have the workers' code imported while this process imports its own, if the log is large enough for any."""
+    if _bytes_of(log) >= WORTH_PREPARING:
+        prepare_workers(MODULES)
+
+
+def _bytes_of(log: Path) -> int:
+    files = [log] if log.is_file() else log.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
