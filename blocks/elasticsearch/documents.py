@@ -68,7 +68,7 @@ def documents_of(
     for path, file in files:
         name = str(path / file.name) if path.is_dir() else str(path)
         with file.path.open("rb", buffering=1 << 20) as raw:
-            for _, number, source, problem in entries_of(file, raw, longest, labels):
+            for number, source, problem in entries_of(file, raw, longest, labels):
                 yield _document(source, problem, name, number)
                 count += 1
                 if count % _LOOK_UP == 0:

@@ -63,7 +63,7 @@ class FileLogStore:
         sample: Sample[int] | None = None if query.limit is None else Sample(query.limit, query.sampling)
         verdicts = None if sample is None else self._verdicts(files, scope, sample, progress)
         batch = BatchBuilder()
-        for ordinal, entry in enumerate(self._entries(files, progress, "read log")):
+        for ordinal, (file, entry) in enumerate(self._entries(files, progress, "read log")):
             if verdicts is not None:
                 if ordinal >= len(verdicts):
                     break  # written after we began
@@ -73,11 +73,11 @@ class FileLogStore:
                     continue
             judged = _judge(entry, scope)
             if isinstance(judged, LogLine):
-                batch.add(judged, entry.file.name, entry.number)
+                batch.add(judged, file.name, entry.number)
             elif judged is None:
                 batch.out_of_scope += 1
             else:
-                batch.refuse(_refusal(entry, judged))
+                batch.refuse(_refusal(file, entry, judged))
             if batch.full:
                 yield batch.take()
         if not batch.empty:
@@ -87,7 +87,7 @@ class FileLogStore:
         """See `blocks.ports.LogStore`. Lines that are no records belong to no workload; see `unreadable`."""
         census = Census()
         self.unreadable = {}
-        for entry in self._entries(self._files(), progress, "list workloads"):
+        for _, entry in self._entries(self._files(), progress, "list workloads"):
             read = Unreadable(*entry.problem) if entry.problem else _decode(entry.source)
             if isinstance(read, Unreadable):
                 self.unreadable[read.reason] = self.unreadable.get(read.reason, 0) + 1
@@ -100,7 +100,7 @@ class FileLogStore:
     ) -> bytearray:
         """What becomes of each entry, a byte each, when only the chosen are kept."""
         verdicts = bytearray()
-        for ordinal, entry in enumerate(self._entries(files, progress, "choose records")):
+        for ordinal, (_, entry) in enumerate(self._entries(files, progress, "choose records")):
             judged = _judge(entry, scope)
             if isinstance(judged, LogLine):
                 verdicts.append(_OVER)
@@ -112,14 +112,16 @@ class FileLogStore:
             verdicts[ordinal] = _KEPT
         return verdicts
 
-    def _entries(self, files: list[LogFile], progress: Progress, stage: str) -> Iterator[Entry]:
+    def _entries(
+        self, files: list[LogFile], progress: Progress, stage: str
+    ) -> Iterator[tuple[LogFile, Entry]]:
         total = sum(file.size for file in files)
         before = count = 0
         for file in files:
             try:
                 with file.path.open("rb", buffering=1 << 20) as raw:
                     for entry in entries_of(file, raw, self.max_record_bytes, self.labels):
-                        yield entry
+                        yield file, entry
                         count += 1
                         if count % _LOOK_UP == 0:
                             done = before + (0 if file.kind == "parquet" else raw.tell())
@@ -148,8 +150,8 @@ def _judge(entry: Entry, scope: Scope) -> LogLine | Unreadable | None:
     return read if isinstance(read, Unreadable) else scope.judge(read)
 
 
-def _refusal(entry: Entry, why: Unreadable) -> Refusal:
-    return Refusal(why.reason, why.detail, entry.file.name, entry.number, _as_logged(entry.source))
+def _refusal(file: LogFile, entry: Entry, why: Unreadable) -> Refusal:
+    return Refusal(why.reason, why.detail, file.name, entry.number, _as_logged(entry.source))
 
 
 def _as_logged(source: bytes | Unknown) -> object:

@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     """One line, or why there is none: `problem` is a reason code and a sentence."""
 
     number: int
-    line: bytes
+    source: bytes
     problem: tuple[str, str] | None = None
 
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     """One row of Parquet as raw JSON fields, or why there is none."""
 
     number: int
-    fields: Unknown
+    source: Unknown
     problem: tuple[str, str] | None = None
 
 

@@ -42,14 +42,13 @@ class Scope:
         `identity` is what the store knows the record by; see `draw`.
         """
         query, wire = self._query, read.known
-        if self.is_anothers(read):
-            return None
-        if wire.workload_id is None:
+        if wire.workload_id != query.workload_id or wire.client_id != query.client_id:
+            if self.is_anothers(read):
+                return None
+            name = "workload" if wire.workload_id is None else "client"
             return Unreadable(
-                "missing_workload_id", "the record names no workload; log workload_id with each call"
+                f"missing_{name}_id", f"the record names no {name}; log {name}_id with each call"
             )
-        if wire.client_id is None:
-            return Unreadable("missing_client_id", "the record names no client; log client_id with each call")
         line = typed_line(read)
         if self._windowed and not self._in_window(line.timestamp, unreadable=wire.timestamp is not None):
             return None

@@ -133,6 +133,7 @@ def typed_line(read: ReadLine) -> LogLine:
     """The record that a line holds. What does not fit its field goes to `extra`, so that nothing is lost."""
     wire, extra = read
     timestamp = wire.timestamp
+    request, response = json_object(wire.request), json_object(wire.response)
     if timestamp is not None:
         try:
             timestamp = to_seconds(timestamp)
@@ -141,7 +142,6 @@ def typed_line(read: ReadLine) -> LogLine:
             timestamp = None
     if wire.time_to_first_token_ms is not None:
         extra = {**extra, _FIRST_TOKEN: msgspec.Raw(msgspec.json.encode(wire.time_to_first_token_ms))}
-    request, response = json_object(wire.request), json_object(wire.response)
     if request is None or response is None:
         if request is None and _is_something(wire.request):
             extra = {**extra, "request": wire.request}

@@ -35,6 +35,7 @@ from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText, LeftOut
 from flywheel.curation.texts.shingles import Bytes
 from flywheel.curation.validated_table import (
     codes,
+    hash_words,
     numbers,
     read_batches,
     read_columns,
@@ -248,14 +249,15 @@ def _kept(table: pa.Table, groups: ExactGroups, clusters: Clusters, merges: Sequ
 
 def _cluster_names(table: pa.Table, groups: ExactGroups, clusters: Clusters) -> pa.Array:
     """For each label the smallest request hash of its members, in hex: the same whatever else is in the log."""
-    hashes = table["request_hash"].take(row_numbers(groups.representative)).combine_chunks().to_pylist()
-    names = [value.hex() for value in hashes]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[order] = np.arange(len(names))
+    hashes = table["request_hash"].take(row_numbers(groups.representative)).combine_chunks()
+    words = hash_words(hashes)
+    order = np.lexsort((words[:, 1], words[:, 0]))  # as their hex sorts
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
     smallest = rank.copy()
     np.minimum.at(smallest, clusters.labels, rank)
-    return column([names[order[place]] for place in smallest.tolist()], pa.string())
+    named = hashes.take(row_numbers(order[smallest])).to_pylist()
+    return column([value.hex() for value in named], pa.string())
 
 
 def _refused(
@@ -276,19 +278,20 @@ def _refused(
     exact = ~bad_id & (kept_by != every_row)
     near = ~bad_id & ~exact & (near_of != groups.request_of)
     rows = np.flatnonzero(bad_id | exact | near)
-    names = table["record_id"].combine_chunks()
+    keeper = np.where(exact, kept_by, groups.representative[near_of])[rows]
+    keepers = table["record_id"].combine_chunks().take(row_numbers(keeper)).to_pylist()
+    requests = groups.request_of[rows]
+    facts = (bad_id[rows], exact[rows], in_other_words[requests], similarity[requests])
 
-    def why(row: int) -> tuple[str, str]:
-        if bad_id[row]:
+    def why(keeper: str, bad_id: bool, exact: bool, in_other_words: bool, share: float) -> tuple[str, str]:
+        if bad_id:
             return (
                 "duplicate_id",
                 "A newer record has the same id and other content; give each call an id of its own.",
             )
-        if exact[row]:
-            return "exact_duplicate", f"The same request as record {names[int(kept_by[row])].as_py()}."
-        keeper = names[int(groups.representative[near_of[row]])].as_py()
-        share = similarity[groups.request_of[row]]
-        if in_other_words[groups.request_of[row]]:
+        if exact:
+            return "exact_duplicate", f"The same request as record {keeper}."
+        if in_other_words:
             return "near_duplicate", f"Means the same as record {keeper}: cosine {share:.3f} of vectors."
         return "near_duplicate", f"Similar to record {keeper}: Jaccard {share:.3f} of shingles."
 
@@ -297,4 +300,4 @@ def _refused(
         "exact_duplicates": int(exact.sum()),
         "near_duplicates": int(near.sum()),
     }
-    return rows, [why(row) for row in rows.tolist()], counts
+    return rows, list(map(why, keepers, *(fact.tolist() for fact in facts))), counts

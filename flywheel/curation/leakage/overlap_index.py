@@ -8,15 +8,18 @@ A Primitive Operator for Similarity Joins in Data Cleaning (prefix filter).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 _MOST_PROBES = 16
 _CHUNK_PAIRS = 8_192
+_MOST_CELLS = 4_000_000
+"""Counted at once: it bounds the memory, also where every row shares its text with every item."""
 
 
 class ElementSets:
@@ -60,19 +63,17 @@ class OverlapIndex:
     """
 
     def __init__(self, items: ElementSets, floor: float) -> None:
-        count = items.sizes.size
         need = np.maximum(np.ceil(floor * items.sizes - 1e-9).astype(np.int64), 1)
         self.probes = np.clip(need // 4, 1, _MOST_PROBES)
         distinct, places, frequency = np.unique(items.hashes, return_inverse=True, return_counts=True)
         by_rarity = np.lexsort((items.hashes, frequency[places], items.owners))
         rank = np.arange(places.size) - items.begins[items.owners]
         indexed = by_rarity[rank < (items.sizes - need + self.probes)[items.owners]]
-        used, columns = np.unique(places[indexed], return_inverse=True)
+        used, columns, holders = np.unique(places[indexed], return_inverse=True, return_counts=True)
         self.keys = distinct[used]
-        self.postings = csr_array(
-            (np.ones(indexed.size, dtype=np.int32), (columns, items.owners[indexed])),
-            shape=(used.size, count),
-        )
+        self.items = items.owners[indexed[np.argsort(columns, kind="stable")]]
+        self.ends = np.cumsum(holders)
+        self.holders = holders  # the items of key k are the `holders[k]` of `items` before `ends[k]`
         # Keys are ascending, so those that share their upper bits stand together, few of them.
         bits = int(np.clip(np.ceil(np.log2(4 * used.size + 1)), 8, 22))
         self.shift = np.uint64(64 - bits)
@@ -92,14 +93,27 @@ class OverlapIndex:
         elements, keys = self._look_up(hashes)
         if not elements.size:
             return elements, elements
-        ends = np.cumsum(np.bincount(rows[elements]))
-        holds = csr_array(
-            (np.ones(keys.size, dtype=np.int32), keys, np.concatenate([[0], ends])),
-            shape=(ends.size, self.keys.size),
-        )
-        counts = (holds @ self.postings).tocoo()
-        enough = np.flatnonzero(counts.data >= self.probes[counts.col])
-        return counts.row[enough].astype(np.int64), counts.col[enough].astype(np.int64)
+        holds = rows[elements]
+        rows_at_once = max(_MOST_CELLS // self.probes.size, 1)
+        bounds = np.searchsorted(holds, np.arange(holds[0], holds[-1] + rows_at_once + 1, rows_at_once))
+        parts = [self._pairs(holds[a:b], keys[a:b]) for a, b in pairwise(bounds.tolist()) if a < b]
+        pairs = np.concatenate(parts)
+        return pairs // self.probes.size, pairs % self.probes.size
+
+    def _pairs(self, rows: Indices, keys: Indices) -> Indices:
+        """Row times number of items plus item, ascending, of pairs that share enough of these keys."""
+        items, first = self.probes.size, rows[0]
+        shared = np.zeros((rows[-1] - first + 1) * items, dtype=np.int64)
+        ends = np.cumsum(self.holders[keys])
+        bounds = np.searchsorted(ends, np.arange(_MOST_CELLS, ends[-1] + _MOST_CELLS, _MOST_CELLS), "right")
+        for a, b in pairwise([0, *bounds.tolist()]):
+            holders = self.holders[keys[a:b]]
+            asked = np.cumsum(holders)
+            places = np.arange(holders.sum()) + np.repeat(self.ends[keys[a:b]] - asked, holders)
+            cells = np.repeat((rows[a:b] - first) * items, holders) + self.items[places]
+            shared += np.bincount(cells, minlength=shared.size)
+        met = np.flatnonzero(shared)
+        return np.asarray(met[shared[met] >= self.probes[met % items]] + first * items)
 
     def _look_up(self, hashes: Words) -> tuple[Indices, Indices]:
         """Which of the hashes are keys, ascending, and which keys they are."""
