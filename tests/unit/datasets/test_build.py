@@ -10,6 +10,7 @@ import pytest
 
 from flywheel.config import DataSplitConfig
 from flywheel.datasets.build import FILES, INDEX_FILE, build_datasets
+from flywheel.datasets.rendering_ahead import rendering_ahead
 from flywheel.errors import DatasetError
 from flywheel.progress import silent
 from tests.unit.datasets.tables import TOOL_NAMES, Call, read_lines, write_tables
@@ -87,6 +88,26 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     together = build_in(tmp_path / "b", CALLS, pool_from=1)
     for name in (*FILES.values(), INDEX_FILE):
         assert (alone / name).read_bytes() == (together / name).read_bytes(), name
+
+
+def test_rows_rendered_before_the_split_was_known_are_those_rendered_after_it(tmp_path: Path) -> None:
+    alone = build_in(tmp_path / "a", CALLS)
+    validated, assignment = write_tables(tmp_path / "b", CALLS, 4)
+    with rendering_ahead(
+        validated, tmp_path / "rows", len(CALLS), CONFIG.parse_function_arguments, worth_it_from=1
+    ) as rendered:
+        ahead = rendered()
+    assert sum(one.ends.size for one in ahead) == len(CALLS)
+    build_datasets(validated, assignment, tmp_path / "out", CONFIG, silent, ahead=ahead)
+    for name in (*FILES.values(), INDEX_FILE):
+        assert (alone / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+
+
+def test_of_few_records_none_is_rendered_ahead(tmp_path: Path) -> None:
+    with rendering_ahead(
+        tmp_path, tmp_path / "rows", len(CALLS), CONFIG.parse_function_arguments
+    ) as rendered:
+        assert not rendered()
 
 
 def test_counts_are_those_of_the_files(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from flywheel.config import DataSplitConfig, IclConfig
 from flywheel.curation.arrow_columns import column
 from flywheel.curation.texts.fixed_text_search import fixed_text_in
-from flywheel.datasets.icl import without_examples
+from flywheel.datasets.icl import build_icl, without_examples
+from flywheel.datasets.icl_items import FILES
 from flywheel.errors import DataError
+from flywheel.progress import silent
 from flywheel.token_counters import chat_tokens
 from tests.unit.curation.questions import question
 from tests.unit.datasets.icl_sets import COUNTER, calls_of, icl, questions_of
-from tests.unit.datasets.tables import SYSTEM
+from tests.unit.datasets.tables import SYSTEM, write_tables
 
 
 def test_rows_have_the_shape_of_the_base_set_and_end_with_the_item_itself(tmp_path: Path) -> None:
@@ -128,3 +131,32 @@ def test_a_template_that_all_requests_share_makes_no_example_a_near_copy(tmp_pat
     _, not_run, stats = icl(tmp_path / "own", calls, fixed=fixed)
     assert not not_run
     assert stats["examples"]["min"] == 3
+
+
+def test_processes_that_take_a_part_each_write_what_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.datasets.icl.WORTH_A_WORKER", 3)
+    validated, assignment = write_tables(tmp_path, calls_of(5, 2))
+    outs = (tmp_path / "alone", tmp_path / "together")
+    stats = [
+        build_icl(
+            validated,
+            assignment,
+            out,
+            IclConfig(min_examples=3),
+            DataSplitConfig(),
+            COUNTER,
+            3_080,
+            silent,
+            items=n,
+        )
+        for out, n in zip(outs, (0, 12), strict=True)
+    ]
+    assert stats[0] == stats[1]
+    assert stats[0]["rows"]
+    assert stats[0]["not_run"]
+    names = {path.name for path in outs[1].iterdir()}
+    assert names == set(FILES)
+    for name in names:
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes(), name

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flywheel.curation.leakage import overlap_index
 from flywheel.curation.leakage.overlap_index import ElementSets, OverlapIndex, count_shared
 from flywheel.curation.texts.shingles import mix
 
@@ -16,12 +19,13 @@ def elements(sets: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(deadline=None, max_examples=200)
-@given(SETS, SETS, st.floats(0.05, 1))
-def test_no_pair_at_the_floor_is_missed_and_every_count_is_right(
-    items: list[list[int]], rows: list[list[int]], floor: float
+@given(SETS, SETS, st.floats(0.05, 1), st.sampled_from([1, 5, 1_000]))
+def test_no_pair_at_the_floor_is_missed_and_every_count_is_right_however_few_are_counted_at_once(
+    items: list[list[int]], rows: list[list[int]], floor: float, at_once: int
 ) -> None:
     item_sets, row_sets = ElementSets(*elements(items), len(items)), ElementSets(*elements(rows), len(rows))
-    found = OverlapIndex(item_sets, floor).candidates(*elements(rows))
+    with mock.patch.object(overlap_index, "MOST_CELLS", at_once):
+        found = OverlapIndex(item_sets, floor).candidates(*elements(rows))
     pairs = set(zip(*(each.tolist() for each in found), strict=True))
     assert len(pairs) == found[0].size
     every = [(row, item) for row in range(len(rows)) for item in range(len(items))]
