@@ -10,10 +10,11 @@ DEV_STAMP := $(VENV)/.installed-dev
 # needs take 4 s to import, and 9 s to compile and import, in each process that a run or a test starts.
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
-# Whole files go to two processes, which share nothing; each computes in one thread. They go folder by folder, so
-# that a folder's Prefect server starts once in each process, and the many small files fill the end.
+# Whole files go to three processes, which share nothing; each computes in one thread, and waits a third of its time
+# for servers and workers. They go folder by folder, so that a folder's Prefect server starts once in each process, and
+# the many small files fill the end.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-TESTS := $(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
+TESTS := $(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # What failed beside thousands of others, on cores that it had to share, is run once more by itself. A defect fails
 # again; what passes only now depends on time, is named, and wants mending.
 AGAIN := { echo "What failed is run once more, alone; a test that passes only now depends on time: mend it." >&2; \
