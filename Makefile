@@ -20,7 +20,7 @@ TESTS := $(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 AGAIN := { echo "What failed is run once more, alone; a test that passes only now depends on time: mend it." >&2; \
   $(PYTEST) --last-failed --last-failed-no-failures none -rap; }
 
-.PHONY: demo server test fast browser check lint format types clean
+.PHONY: demo server test long fast browser check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/flywheel demo
@@ -30,7 +30,11 @@ server: $(STAMP)
 	@exec $(BIN)/python -m deployments.local_server
 
 test: $(DEV_STAMP) browser
-	$(TESTS) || { test $$? = 1 && $(AGAIN); }
+	$(TESTS) -m "not long" || { test $$? = 1 && $(AGAIN); }
+
+# A few dozen stories of a minute and more, half of all the time: continuous integration runs them after `make test`.
+long: $(DEV_STAMP)
+	$(TESTS) -m long || { test $$? = 1 && $(AGAIN); }
 
 fast: $(DEV_STAMP)
 	$(TESTS) -m "not slow"
@@ -40,7 +44,7 @@ browser: # some tests look at pages with Debian's own Chromium
 	  test "$$(id -u)" = 0 || { echo "The browser tests need chromium: sudo apt-get install chromium chromium-driver" >&2; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; }
 
-check: lint types test
+check: lint types test long
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ from tests.fakes.nemo_server import NemoServer
 from tests.prefect_homes import prefect_home, without_prefect
 from tests.processes import left_with
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 STOP_SECONDS = 300
 
 

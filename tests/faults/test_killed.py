@@ -27,7 +27,7 @@ from tests.fakes.mongo_server import mongo_server
 from tests.fakes.nemo_server import NemoServer
 from tests.faults.conftest import ITEMS, Runner, what_was_found
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 KILLS = os.environ.get("FLYWHEEL_TEST_KILLS", "2")
 RANDOM_SEEDS = int(KILLS) if KILLS.isdigit() else 10

@@ -23,7 +23,7 @@ from tests.fakes.tcp_proxy import TcpProxy
 from tests.faults.conftest import Runner, what_was_found
 from tests.prefect_homes import RestartableServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def stored(config: FlywheelConfig, run_id: str) -> RunResult:

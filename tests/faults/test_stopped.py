@@ -16,7 +16,7 @@ from tasks.slots.lease import GPU_LIMIT
 from tests.fakes.gpu_platform import GpuPlatformServer
 from tests.faults.conftest import Runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def state_of(config: FlywheelConfig, run_id: str) -> tuple[str, int]:

@@ -28,7 +28,11 @@ from tasks.candidates.deployment import tag_of
 from tests.fakes.openai_provider import OpenAIProvider
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:prefect")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:prefect"),
+]
 
 
 @pytest.fixture

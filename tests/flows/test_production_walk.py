@@ -21,6 +21,7 @@ from tests.fakes.openai_provider import OpenAIProvider
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(600),  # a whole run, after a server that may be the first of its folder
 ]
 IN_MONGODB = "--set connections.run_store=mongodb"

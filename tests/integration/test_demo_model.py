@@ -62,6 +62,7 @@ def right(calls: list[RoutedCall], given: list[dict[str, Any]]) -> int:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_the_model_knows_what_it_knew_and_training_lifts_exact_calls_from_next_to_none_to_a_majority(
     platform: LocalPlatform, tmp_path: Path, demo_model_home: Path

@@ -54,6 +54,7 @@ def test_every_record_has_an_id_of_its_own_and_one_call(records: list[dict[str, 
     assert {len(record["response"]["choices"][0]["message"]["tool_calls"]) for record in records} == {1}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_the_flywheel_turns_on_real_questions(wheel: Path, demo_model_home: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -101,6 +101,7 @@ def loss_of(model: str, adapter: Path, row: dict[str, Any]) -> float:
     return float(torch.nn.functional.cross_entropy(predicted, torch.tensor(answer)))
 
 
+@pytest.mark.long
 async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped_when_resumed(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
@@ -126,6 +127,7 @@ def adapter_bytes(customization: Customization) -> bytes:
     return (Path(customization.adapter) / "adapter_model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 async def test_a_killed_training_process_is_resumed_from_its_checkpoint(
     platform: LocalPlatform, tmp_path: Path, model: str
 ) -> None:
