@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 # How long an example takes, or is in the making, depends on who else uses the machine. And what the suite says of a
-# change depends on the change alone: FLYWHEEL_TEST_EXAMPLES=new looks at examples that nobody has seen.
+# change depends on the change alone: FLYWHEEL_TEST_EXAMPLES=new looks at examples that nobody has seen, and at more.
+NEW_EXAMPLES = os.environ.get("FLYWHEEL_TEST_EXAMPLES") == "new"
 settings.register_profile(
     "flywheel",
     deadline=None,
-    derandomize=os.environ.get("FLYWHEEL_TEST_EXAMPLES") != "new",
+    derandomize=not NEW_EXAMPLES,
+    max_examples=200 if NEW_EXAMPLES else 40,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("flywheel")
@@ -37,8 +40,15 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for test in items:
+        if test.path.is_relative_to(TESTS / "integration"):  # servers, sockets, processes
+            test.add_marker(pytest.mark.slow)
         if prefect_leftovers.runs_flows(test.path, TESTS):
             prefect_leftovers.not_heeded(test)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # a gigabyte of modules stays to the end: walking it again and again is a twentieth of the time
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ from blocks.history.sqlite_run_store import SqliteRunStore
 from tests.prefect_homes import prefect_home, without_prefect
 from tests.processes import left_with
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def start(home: Path, log: Path) -> subprocess.Popen[str]:
