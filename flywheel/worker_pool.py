@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -104,9 +104,16 @@ def prepare_workers(modules: Sequence[str]) -> None:
 
     Else the first job waits for it. It ends with this process.
     """
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+    resource_tracker.ensure_running()  # else the server starts it, and that lets the signal through again
+    # Ctrl-C reaches the server too, while it imports: blocked, it leaves the end of all to this process.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
         forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _context(work: Callable[..., Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,40 @@ if __name__ == "__main__":
         [sys.executable, "-c", here], capture_output=True, text=True, timeout=120, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[(0, True), (1, False)]"
+
+
+def test_ctrl_c_while_the_code_of_workers_is_imported_is_heard_by_us_alone(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path / 'begun')!r}).touch()\ntime.sleep(1)\n"
+    )
+    here = """
+from flywheel.worker_pool import WorkerPool, prepare_workers
+from tests.unit.test_worker_pool import has_imported
+import time
+if __name__ == "__main__":
+    try:
+        prepare_workers(["slow_to_import"])
+        time.sleep(300)
+    except KeyboardInterrupt:
+        with WorkerPool(has_imported, 1) as pool:
+            pool.submit("slow_to_import")
+            print(list(pool.results()))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", here],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        start_new_session=True,
+    )
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert (output.strip(), errors) == ("[(0, True)]", "")
 
 
 def test_what_curation_does_in_workers_is_what_they_are_prepared_for() -> None:
