@@ -68,8 +68,8 @@ def build_icl(
         embedder: Says which examples are close to an item; None compares texts by their characters.
         search: Searches the embedder's vectors; None compares each with each, here.
         fixed: Text that does not make an example a near-copy of an item.
-        items: How many there are, if processes of their own may take parts of them: `counter` is pickled then, and
-            there must be no embedder. The files are the same.
+        items: How many there are, if processes of their own may take parts of them where there is no embedder:
+            `counter` is pickled then. The files are the same.
 
     Returns:
         {"items", "rows", "not_run", "reasons": {reason: items}, "examples": {"min", "mean", "max"},
@@ -92,7 +92,7 @@ def build_icl(
         context,
         fixed,
     )
-    workers = worker_count(items // WORTH_A_WORKER)
+    workers = 1 if embedder else worker_count(items // WORTH_A_WORKER)
     if workers > 1:
         tally = _side_by_side(job, items, workers, progress)
     else:

@@ -32,8 +32,9 @@ def rendering_ahead(
         work: A directory for the spools; they are there as long as it is.
         records: Rows of the validated table. With few of them, or one core, nothing is done.
 
-    Yields: What waits for the end and gives all rows, for `build_datasets`; nothing where nothing is done. Raises:
-        RemoteError: The process died.
+    Yields:
+        What waits for the end and gives all rows, for `build_datasets`; nothing where nothing is done. It raises
+        RemoteError where the process died, and OSError where the disk is full.
     """
     if records < worth_it_from or worker_count(2) < 2:
         yield list

@@ -137,6 +137,7 @@ def test_workers_are_prepared_for_a_log_that_is_large_in_all_its_files(
 ) -> None:
     asked: list[object] = []
     monkeypatch.setattr(work_beside, "prepare_workers", asked.append)
+    monkeypatch.setattr(work_beside, "worker_count", lambda pieces: pieces)
     for number in range(files):
         (tmp_path / "day").mkdir(exist_ok=True)
         with (tmp_path / "day" / f"{number}.jsonl").open("wb") as file:
