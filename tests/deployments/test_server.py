@@ -19,7 +19,7 @@ from flywheel.findings.analysis import Analysis, Bounds, Costs, Difference, Regr
 from flywheel.results import CandidateResult, RunResult
 from tests.deployments.conftest import Receiver
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 SECRET = "sk-planted-7f3a"
 DEPLOYED = {"support-router", "order-faq", "any-workload", "sweep", "ingest", "cleanup"}
 

@@ -14,9 +14,8 @@ import pytest
 from flywheel.config import ConnectionsConfig, FlywheelConfig, LogsConfig
 from flywheel.config.sweep import SweepConfig
 from flywheel.errors import ConfigError
-from tests.deployments.test_server import pytestmark as as_for_every_server
 
-pytestmark = [as_for_every_server, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 FLOW_RUNS_LOOKED_AT = 100
 

@@ -32,10 +32,9 @@ from tests.deployments.operating import (
     worker,
     working_on,
 )
-from tests.deployments.test_server import pytestmark as as_for_every_server
 from tests.fakes.nemo_server import NemoServer
 
-pytestmark = [as_for_every_server, pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 ANY = "flywheel/any-workload"
 SILENCE = 35
 """Seconds; a heartbeat comes every 30."""

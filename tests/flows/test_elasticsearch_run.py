@@ -20,7 +20,7 @@ from tests.fakes.openai_provider import OpenAIProvider
 from tests.fakes.tcp_proxy import TcpProxy, tcp_proxy
 from tests.reading import logged_records
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 INDEX = "log-store-sample"
 
 
