@@ -32,7 +32,7 @@ server: $(STAMP)
 test: $(DEV_STAMP) browser
 	$(TESTS) -m "not long" || { test $$? = 1 && $(AGAIN); }
 
-# A few dozen stories of a minute and more, half of all the time: continuous integration runs them after `make test`.
+# Some sixty tests that take half of all the time: continuous integration runs them after `make test`.
 long: $(DEV_STAMP)
 	$(TESTS) -m long || { test $$? = 1 && $(AGAIN); }
 
