@@ -60,6 +60,7 @@ class Trainer:
         self._training = TrainingConfig.model_validate(spec.training)
         self._lora = LoraConfig.model_validate(spec.lora)
         self._cancelled = False
+        self._precision = ""
         self.status = JobStatus(detail="loading")
 
     def cancel(self, *_: Any) -> None:
@@ -107,11 +108,17 @@ class Trainer:
         return scores
 
     def _prepare(self, rows: Rows) -> LoraTraining:
+        import torch
+
         from blocks.local_platform.models.model_loading import fastest_dtype, load_model, pick_device
         from blocks.local_platform.training.lora_training import LoraTraining
 
         device = pick_device()
-        model = load_model(Path(self._spec.folder), device, fastest_dtype(device))
+        saved = self._checkpoint()
+        # What was begun in one precision goes on in it, whatever is the fastest one by now.
+        dtype = getattr(torch, saved["precision"]) if saved else fastest_dtype(device)
+        self._precision = str(dtype).removeprefix("torch.")
+        model = load_model(Path(self._spec.folder), device, dtype)
         steps = self._training.epochs * self._steps_of_epoch(rows)
         training = LoraTraining(model, self._training, self._lora, steps)
         self.tell(
@@ -121,7 +128,8 @@ class Trainer:
             skipped=dict(rows.skipped),
             detail="",
         )
-        self._restore(training)
+        if saved:
+            self._restore(training, saved)
         return training
 
     def _steps_of_epoch(self, rows: Rows) -> int:
@@ -231,16 +239,24 @@ class Trainer:
         import torch
 
         temporary = self._folder / f".{job_files.CHECKPOINT_FILE}.{os.getpid()}"
-        torch.save({"training": training.state(), "status": msgspec.to_builtins(self.status)}, temporary)
+        state = {
+            "training": training.state(),
+            "status": msgspec.to_builtins(self.status),
+            "precision": self._precision,
+        }
+        torch.save(state, temporary)
         os.replace(temporary, self._folder / job_files.CHECKPOINT_FILE)
 
-    def _restore(self, training: LoraTraining) -> None:
+    def _checkpoint(self) -> dict[str, Any] | None:
         import torch
 
         checkpoint = self._folder / job_files.CHECKPOINT_FILE
         if not checkpoint.is_file():
-            return
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            return None
+        saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return saved if "precision" in saved else None  # else of an earlier version of this program
+
+    def _restore(self, training: LoraTraining, saved: dict[str, Any]) -> None:
         status = msgspec.convert(saved["status"], JobStatus)
         if status.total_steps != self.status.total_steps:
             return  # of another version of the rows or of this program
