@@ -25,7 +25,10 @@ from flywheel.errors import DatasetError, FlywheelError, TrainingOutOfTime
 from flywheel.results import LossPoint
 
 if TYPE_CHECKING:
+    import torch
+
     from blocks.local_platform.models.chat_format import ChatFormat, Example
+    from blocks.local_platform.training.checkpoint import Checkpoint
     from blocks.local_platform.training.epoch_scores import EpochScores
     from blocks.local_platform.training.lora_training import LoraTraining
     from blocks.local_platform.training.training_rows import Rows
@@ -60,7 +63,7 @@ class Trainer:
         self._training = TrainingConfig.model_validate(spec.training)
         self._lora = LoraConfig.model_validate(spec.lora)
         self._cancelled = False
-        self._precision = ""
+        self._dtype: torch.dtype
         self.status = JobStatus(detail="loading")
 
     def cancel(self, *_: Any) -> None:
@@ -108,17 +111,15 @@ class Trainer:
         return scores
 
     def _prepare(self, rows: Rows) -> LoraTraining:
-        import torch
-
         from blocks.local_platform.models.model_loading import fastest_dtype, load_model, pick_device
+        from blocks.local_platform.training.checkpoint import load
         from blocks.local_platform.training.lora_training import LoraTraining
 
         device = pick_device()
-        saved = self._checkpoint()
+        saved = load(self._folder)
         # What was begun in one precision goes on in it, whatever is the fastest one by now.
-        dtype = getattr(torch, saved["precision"]) if saved else fastest_dtype(device)
-        self._precision = str(dtype).removeprefix("torch.")
-        model = load_model(Path(self._spec.folder), device, dtype)
+        self._dtype = saved.dtype if saved else fastest_dtype(device)
+        model = load_model(Path(self._spec.folder), device, self._dtype)
         steps = self._training.epochs * self._steps_of_epoch(rows)
         training = LoraTraining(model, self._training, self._lora, steps)
         self.tell(
@@ -236,33 +237,17 @@ class Trainer:
             raise Cancelled
 
     def _save(self, training: LoraTraining) -> None:
-        import torch
+        from blocks.local_platform.training.checkpoint import Checkpoint, save
 
-        temporary = self._folder / f".{job_files.CHECKPOINT_FILE}.{os.getpid()}"
-        state = {
-            "training": training.state(),
-            "status": msgspec.to_builtins(self.status),
-            "precision": self._precision,
-        }
-        torch.save(state, temporary)
-        os.replace(temporary, self._folder / job_files.CHECKPOINT_FILE)
+        save(self._folder, Checkpoint(training.state(), self.status, self._dtype))
 
-    def _checkpoint(self) -> dict[str, Any] | None:
-        import torch
-
-        checkpoint = self._folder / job_files.CHECKPOINT_FILE
-        if not checkpoint.is_file():
-            return None
-        saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return saved if "precision" in saved else None  # else of an earlier version of this program
-
-    def _restore(self, training: LoraTraining, saved: dict[str, Any]) -> None:
-        status = msgspec.convert(saved["status"], JobStatus)
+    def _restore(self, training: LoraTraining, saved: Checkpoint) -> None:
+        status = saved.status
         if status.total_steps != self.status.total_steps:
             return  # of another version of the rows or of this program
-        training.restore(saved["training"])
+        training.restore(saved.training)
         self.tell(**{name: getattr(status, name) for name in GOES_ON})
-        print(f"resumed at step {status.step} of {status.total_steps}", flush=True)
+        print(f"resumed at step {status.step} of {status.total_steps} in {self._dtype}", flush=True)
 
     def _finish(self, training: LoraTraining, rows: Rows) -> None:
         target = self._folder / job_files.ADAPTER_FOLDER

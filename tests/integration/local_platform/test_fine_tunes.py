@@ -117,8 +117,6 @@ async def test_a_cancelled_fine_tune_is_gone_and_ends_as_if_it_had_never_stopped
     stopped = status(tmp_path)
     assert stopped.state == "cancelled"
     assert stopped.step < stopped.total_steps
-    checkpoint = torch.load(tmp_path / "jobs" / "job" / "checkpoint.pt", weights_only=True)
-    assert checkpoint["precision"] in ("bfloat16", "float32")  # it goes on in this one
     resumed = await platform.fine_tune(request(tmp_path, model, epochs=6), silent)
     assert "resumed at step" in (tmp_path / "jobs" / "job" / "log.txt").read_text()
     assert adapter_bytes(resumed) == adapter_bytes(whole)

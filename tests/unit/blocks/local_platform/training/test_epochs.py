@@ -17,7 +17,7 @@ from blocks.local_platform.models.model_loading import load_model
 from blocks.local_platform.serving.chat_requests import completion
 from blocks.local_platform.serving.engine import Engine
 from blocks.local_platform.serving.generation import Generation
-from blocks.local_platform.training import job_files
+from blocks.local_platform.training import checkpoint, job_files
 from blocks.local_platform.training.epoch_choice import gets_no_better, is_out_of_time, measured
 from blocks.local_platform.training.job_files import JobSpec, JobStatus
 from blocks.local_platform.training.trainer import Cancelled, Trainer
@@ -183,6 +183,30 @@ def test_a_training_that_is_stopped_while_answers_are_compared_scores_that_epoch
     work.trainer = Trainer(work.folder)
     again = work.run()
     assert [found.epoch for found in again.scores] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_training_goes_on_in_the_precision_that_it_was_begun_in_whatever_is_the_fastest_by_now(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], dtype: torch.dtype
+) -> None:
+    work = Trained(tmp_path, model, epochs=3)
+    trainer = work.trainer
+    told = trainer.tell
+
+    def stop_after_epoch_1(**changes: Any) -> None:
+        told(**changes)
+        if changes.get("epoch") == 2:
+            trainer.cancel()
+
+    trainer.tell = stop_after_epoch_1  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        trainer.run()
+    begun = checkpoint.load(work.folder)
+    assert begun is not None
+    checkpoint.save(work.folder, begun._replace(dtype=dtype))
+    work.trainer = Trainer(work.folder)
+    assert work.run().state == "completed"
+    assert f"of 9 in {dtype}" in capsys.readouterr().out
 
 
 def test_of_equal_scores_the_lower_loss_is_better_and_an_epoch_without_a_score_is_not_compared() -> None:
