@@ -24,6 +24,7 @@ from flywheel.curation.duplicates import conversations, exact_duplicates
 from flywheel.curation.duplicates.clusters import Clusters
 from flywheel.curation.duplicates.conversations import connect_conversations
 from flywheel.curation.duplicates.exact_duplicates import ExactGroups, exact_groups
+from flywheel.curation.duplicates.left_out import left_out_of
 from flywheel.curation.duplicates.minhash import band_keys, choose_bands, signatures
 from flywheel.curation.duplicates.near_duplicates import Merge, Texts, find_near_duplicates
 from flywheel.curation.duplicates.same_meaning import find_same_meaning
@@ -93,7 +94,7 @@ def deduplicate(
         merges += [same] if config.semantic.mode == "merge" else []
     kept = _kept(table, groups, clusters, merges)
     pq.write_table(kept, out / DEDUPLICATED_FILE)
-    rows, reasons, refused = _refused(table, groups, merges)
+    rows, reasons, refused = left_out_of(table, groups, merges)
     refuse(RejectedRows(validated, out, rows, reasons, constants))
     progress(STAGE, 100, 100)
     _, sizes = np.unique(codes(kept["cluster"]), return_counts=True)
@@ -258,46 +259,3 @@ def _cluster_names(table: pa.Table, groups: ExactGroups, clusters: Clusters) -> 
     np.minimum.at(smallest, clusters.labels, rank)
     named = hashes.take(row_numbers(order[smallest])).to_pylist()
     return column([value.hex() for value in named], pa.string())
-
-
-def _refused(
-    table: pa.Table, groups: ExactGroups, merges: Sequence[Merge]
-) -> tuple[Indices, list[tuple[str, str]], dict[str, int]]:
-    """The rows that are left out, ascending, why each is (with the record that stands for it), and their counts."""
-    every_row = np.arange(groups.request_of.size)
-    kept_by = groups.representative[groups.request_of]  # of refused rows: overwritten below
-    similarity = np.zeros(groups.representative.size, dtype=np.float32)
-    final = np.arange(groups.representative.size)
-    for merged in merges:
-        similarity[merged.member] = merged.similarity
-        final[merged.member] = merged.representative
-    in_other_words = np.zeros(groups.representative.size, dtype=bool)
-    in_other_words[[member for merged in merges[1:] for member in merged.member]] = True
-    near_of = np.where(groups.request_of >= 0, final[groups.request_of], -1)
-    bad_id = groups.request_of < 0
-    exact = ~bad_id & (kept_by != every_row)
-    near = ~bad_id & ~exact & (near_of != groups.request_of)
-    rows = np.flatnonzero(bad_id | exact | near)
-    keeper = np.where(exact, kept_by, groups.representative[near_of])[rows]
-    keepers = table["record_id"].combine_chunks().take(row_numbers(keeper)).to_pylist()
-    requests = groups.request_of[rows]
-    facts = (bad_id[rows], exact[rows], in_other_words[requests], similarity[requests])
-
-    def why(keeper: str, bad_id: bool, exact: bool, in_other_words: bool, share: float) -> tuple[str, str]:
-        if bad_id:
-            return (
-                "duplicate_id",
-                "A newer record has the same id and other content; give each call an id of its own.",
-            )
-        if exact:
-            return "exact_duplicate", f"The same request as record {keeper}."
-        if in_other_words:
-            return "near_duplicate", f"Means the same as record {keeper}: cosine {share:.3f} of vectors."
-        return "near_duplicate", f"Similar to record {keeper}: Jaccard {share:.3f} of shingles."
-
-    counts = {
-        "invalid": int(bad_id.sum()),
-        "exact_duplicates": int(exact.sum()),
-        "near_duplicates": int(near.sum()),
-    }
-    return rows, list(map(why, keepers, *(fact.tolist() for fact in facts))), counts
