@@ -29,7 +29,7 @@ from flywheel.config import DataSplitConfig
 from flywheel.curation.validated_table import numbers
 from flywheel.datasets.evaluation_rows import encode_line
 from flywheel.datasets.rendering_worker import Ends, Rendered, RenderJob, render
-from flywheel.datasets.validated_rows import parts_of, read_assignment, rows_inside
+from flywheel.datasets.validated_rows import groups_of, parts_of, read_assignment, rows_inside
 from flywheel.progress import Progress
 from flywheel.worker_pool import WorkerPool, work_off, worker_count
 
@@ -117,16 +117,13 @@ def _jobs(validated: Path, table: pa.Table, work: Path, parse_function_arguments
     by_row = table.sort_by("row")
     rows = numbers(by_row["row"])
     by_row = by_row.select(["record_id", "cluster", "weight", "split"])
-    parts = [(part, rows_inside(rows, part)) for part in parts_of(validated)]
-    parts = [(part, wanted) for part, wanted in parts if len(wanted)]
-    groups = np.array_split(np.arange(len(parts)), min(len(parts), MOST_JOBS))
+    parts = [part for part in parts_of(validated) if len(rows_inside(rows, part))]
     jobs, start = [], 0
-    for number, group in enumerate(groups):
-        chosen = [parts[i] for i in group]
-        count = sum(len(wanted) for _, wanted in chosen)
+    for number, chosen in enumerate(groups_of(parts, MOST_JOBS)):
+        count = sum(len(rows_inside(rows, part)) for part in chosen)
         jobs.append(
             RenderJob(
-                parts=[part for part, _ in chosen],
+                parts=chosen,
                 rows=rows[start : start + count],
                 assigned=by_row.slice(start, count).combine_chunks(),
                 parse_function_arguments=parse_function_arguments,

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flywheel.curation.texts.fixed_text import NO_FIXED_TEXT, FixedText
-from flywheel.curation.validated_table import numbers
+from flywheel.curation.validated_table import numbers, row_numbers
 from flywheel.datasets.examples import Message, example_turns, with_own_ids
 from flywheel.datasets.similarity import Hashes, shingles
-from flywheel.datasets.validated_rows import positions
 from flywheel.records.answers import NO_TOOL, answer_message
 
 MOST_EXAMPLES = 3_000
@@ -104,4 +103,4 @@ def choose(assignment: pa.Table, seed: int, most: int = MOST_EXAMPLES) -> pa.Tab
     starts = np.searchsorted(classes[order], classes[order])
     beyond = np.empty(len(order), bool)
     beyond[order] = np.arange(len(order)) - starts >= KEPT_OF_EACH_CLASS
-    return train.take(positions(np.sort(np.lexsort((drawn, beyond))[:most])))
+    return train.take(row_numbers(np.sort(np.lexsort((drawn, beyond))[:most])))

@@ -39,7 +39,7 @@ from flywheel.tokens import TokenCounter
 from flywheel.worker_pool import work_off, worker_count
 
 WORTH_A_WORKER = 400
-"""Items that take a process longer than to start and to find the examples."""
+"""Items whose examples take a process longer to choose than it takes to start and to read the pool."""
 
 __all__ = ["EVAL_FILE", "EXAMPLES_FILE", "NOT_RUN_FILE", "build_icl", "without_examples"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from flywheel.datasets.build import MOST_JOBS, WORTH_A_POOL
 from flywheel.datasets.rendering_worker import Rendered, RenderJob, render
-from flywheel.datasets.validated_rows import parts_of
+from flywheel.datasets.validated_rows import groups_of, parts_of
 from flywheel.worker_pool import WorkerPool, worker_count
 
 
@@ -39,12 +39,9 @@ def rendering_ahead(
     if records < worth_it_from or worker_count(2) < 2:
         yield list
         return
-    parts = parts_of(validated)
-    groups = np.array_split(np.arange(len(parts)), min(len(parts), MOST_JOBS))
     work.mkdir(exist_ok=True)
     jobs = []
-    for number, group in enumerate(groups):
-        chosen = [parts[place] for place in group]
+    for number, chosen in enumerate(groups_of(parts_of(validated), MOST_JOBS)):
         rows = np.arange(chosen[0].first, chosen[-1].first + chosen[-1].size)
         jobs.append(RenderJob(chosen, rows, None, parse_function_arguments, work / f"{number}.jsonl"))
     with WorkerPool(render, 1) as pool:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.curation.schema import ASSIGNMENT_FILE, VALIDATED, VALIDATED_FILES
+from flywheel.curation.validated_table import row_numbers
 from flywheel.errors import DatasetError
 
 Rows = npt.NDArray[np.int64]
@@ -40,6 +41,14 @@ def parts_of(validated: Path) -> list[Part]:
     return parts
 
 
+def groups_of(parts: Sequence[Part], most: int) -> list[list[Part]]:
+    """The parts in their order in at most so many groups, none of them empty, nearly equal in number."""
+    if not parts:
+        return []
+    places = np.array_split(np.arange(len(parts)), min(len(parts), most))
+    return [[parts[place] for place in group] for group in places]
+
+
 def read_assignment(assignment: Path) -> pa.Table:
     """The assignment in the order of its record ids: the order of every dataset's rows."""
     path = assignment / ASSIGNMENT_FILE if assignment.is_dir() else assignment
@@ -63,16 +72,8 @@ def batches_of(part: Part, rows: Rows, columns: Sequence[str]) -> Iterator[tuple
         low, high = np.searchsorted(rows, [first, first + batch.num_rows])
         if high > low:
             chosen = rows[low:high]
-            yield chosen, batch if high - low == batch.num_rows else batch.take(positions(chosen - first))
+            yield chosen, batch if high - low == batch.num_rows else batch.take(row_numbers(chosen - first))
         first += batch.num_rows
-
-
-def positions(numbers: Rows) -> pa.Array:
-    """Whole numbers as an Arrow array; `pyarrow.array` would import pandas first, half a second in each
-    process.
-    """
-    data = np.ascontiguousarray(numbers, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(data), [None, pa.py_buffer(data)])
 
 
 def take_rows(validated: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
@@ -86,7 +87,7 @@ def take_rows(validated: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
     if not batches:
         return VALIDATED.empty_table().select(list(columns))
     table = pa.Table.from_batches(batches)
-    return table.take(positions(np.searchsorted(ascending, rows)))
+    return table.take(row_numbers(np.searchsorted(ascending, rows)))
 
 
 def rows_inside(ascending: Rows, part: Part) -> Rows:
